@@ -1,0 +1,222 @@
+package graph
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	"crema/internal/atomicfile"
+	"crema/internal/glog"
+	"crema/internal/tensor"
+	"crema/prototxt"
+	"crema/prototxt/caffepb"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+)
+
+// LoadWeights copies the parameters of a .caffemodel file into the layers of
+// the same names (CopyWeights). The path is opened as it is.
+func (n *Net) LoadWeights(path string) error {
+	if strings.HasSuffix(path, ".h5") {
+		return fmt.Errorf("%s: HDF5 weights are not supported; convert them to a binary .caffemodel", path)
+	}
+	np, err := prototxt.ReadWeights(path)
+	if err != nil {
+		return err
+	}
+	if err := n.CopyWeights(np); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// CopyWeights copies parameters from the layers of np into the layers of the
+// same names; layers that this net lacks are skipped with a log line. A
+// different number or shape of parameters is an error that names the layer and
+// both shapes, and then nothing was copied (Net::CopyTrainedLayersFrom).
+func (n *Net) CopyWeights(np *caffepb.NetParameter) error {
+	type copying struct {
+		dst *tensor.Blob
+		src *caffepb.BlobProto
+	}
+	var todo []copying
+	for _, src := range np.Layer {
+		l := n.node(src.GetName())
+		if l == nil {
+			glog.Infof(n.log, "Ignoring source layer %s", src.GetName())
+			continue
+		}
+		params := l.Layer.Params()
+		if len(params) != len(src.Blobs) {
+			return fmt.Errorf("layer %q has %d parameters, in the file %d", l.Name, len(params), len(src.Blobs))
+		}
+		for i, p := range src.Blobs {
+			shape, legacy, err := protoShape(p)
+			if err != nil {
+				return fmt.Errorf("layer %q, parameter %d: %w", l.Name, i, err)
+			}
+			if !shapeEquals(params[i], shape, legacy) {
+				return fmt.Errorf("cannot copy parameter %d of layer %q: its shape is %s in the file, %s in the net; to learn this layer's parameters from scratch rather than copy them, rename the layer",
+					i, l.Name, tensor.FormatShape(shape), tensor.FormatShape(params[i].Shape()))
+			}
+			if c := max(len(p.Data), len(p.DoubleData)); c != params[i].Count() {
+				return fmt.Errorf("layer %q, parameter %d: holds %d values, its shape %d", l.Name, i, c, params[i].Count())
+			}
+			todo = append(todo, copying{params[i], p})
+		}
+	}
+	for _, c := range todo {
+		if err := copyValues(c.dst.Data(), c.src.Data, c.src.DoubleData, "data"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SaveWeights writes all layers with their parameters to a .caffemodel file
+// (Net::ToProto), with gradients if withDiff. The file appears whole or not at
+// all; values are streamed, so no second copy is made in memory.
+func (n *Net) SaveWeights(path string, withDiff bool) error {
+	return atomicfile.Write(path, func(w io.Writer) error { return n.writeProto(w, withDiff) })
+}
+
+// Field numbers of caffe.proto that the streaming writers use.
+const (
+	fieldNetName    = 1   // NetParameter.name
+	fieldNetLayer   = 100 // NetParameter.layer
+	fieldLayerBlobs = 7   // LayerParameter.blobs
+	fieldBlobData   = 5   // BlobProto.data
+	fieldBlobDiff   = 6   // BlobProto.diff
+	fieldBlobShape  = 7   // BlobProto.shape
+)
+
+func (n *Net) writeProto(w io.Writer, withDiff bool) error {
+	var head []byte
+	head = protowire.AppendTag(head, fieldNetName, protowire.BytesType)
+	head = protowire.AppendString(head, n.Name)
+	if _, err := w.Write(head); err != nil {
+		return err
+	}
+	for _, l := range n.nodes {
+		p := proto.CloneOf(l.Param)
+		p.Blobs = nil
+		body, err := proto.Marshal(p)
+		if err != nil {
+			return fmt.Errorf("layer %q: %w", l.Name, err)
+		}
+		size := len(body)
+		for _, b := range l.Layer.Params() {
+			size += protowire.SizeTag(fieldLayerBlobs) + protowire.SizeBytes(blobSize(b, withDiff))
+		}
+		head = protowire.AppendTag(head[:0], fieldNetLayer, protowire.BytesType)
+		head = protowire.AppendVarint(head, uint64(size))
+		head = append(head, body...)
+		if _, err := w.Write(head); err != nil {
+			return err
+		}
+		for _, b := range l.Layer.Params() {
+			if err := WriteBlobField(w, fieldLayerBlobs, b, withDiff); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// floatsSize is the size of a packed float field of n values, tag included.
+func floatsSize(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return protowire.SizeTag(fieldBlobData) + protowire.SizeBytes(4*n)
+}
+
+func shapeBytes(b *tensor.Blob) []byte {
+	s := &caffepb.BlobShape{}
+	for _, d := range b.Shape() {
+		s.Dim = append(s.Dim, int64(d))
+	}
+	body, err := proto.Marshal(s)
+	if err != nil {
+		panic("graph: a BlobShape cannot be marshalled: " + err.Error())
+	}
+	return body
+}
+
+// blobSize is the size of the blob as a BlobProto.
+func blobSize(b *tensor.Blob, withDiff bool) int {
+	n := floatsSize(b.Count())
+	if withDiff {
+		n += floatsSize(b.Count())
+	}
+	return n + protowire.SizeTag(fieldBlobShape) + protowire.SizeBytes(len(shapeBytes(b)))
+}
+
+// WriteBlobField writes a blob as the BlobProto field num of an enclosing
+// message: what proto.Marshal would write, without building it in memory.
+func WriteBlobField(w io.Writer, num protowire.Number, b *tensor.Blob, withDiff bool) error {
+	head := protowire.AppendTag(nil, num, protowire.BytesType)
+	head = protowire.AppendVarint(head, uint64(blobSize(b, withDiff)))
+	if _, err := w.Write(head); err != nil {
+		return err
+	}
+	if err := writeFloats(w, fieldBlobData, b.Data()); err != nil {
+		return err
+	}
+	if withDiff {
+		if err := writeFloats(w, fieldBlobDiff, b.Diff()); err != nil {
+			return err
+		}
+	}
+	shape := shapeBytes(b)
+	tail := protowire.AppendTag(nil, fieldBlobShape, protowire.BytesType)
+	tail = protowire.AppendBytes(tail, shape)
+	_, err := w.Write(tail)
+	return err
+}
+
+// writeFloats writes a packed field of floats, nothing if there are none.
+func writeFloats(w io.Writer, num protowire.Number, v []float32) error {
+	if len(v) == 0 {
+		return nil
+	}
+	buf := protowire.AppendTag(nil, num, protowire.BytesType)
+	buf = protowire.AppendVarint(buf, uint64(4*len(v)))
+	if _, err := w.Write(buf); err != nil {
+		return err
+	}
+	const chunk = 1 << 14
+	buf = make([]byte, 0, 4*chunk)
+	for len(v) > 0 {
+		n := min(chunk, len(v))
+		buf = buf[:0]
+		for _, x := range v[:n] {
+			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(x))
+		}
+		if _, err := w.Write(buf); err != nil {
+			return err
+		}
+		v = v[n:]
+	}
+	return nil
+}
+
+// Finetune loads a comma-separated list of .caffemodel files in order, each
+// mapped by Options.ResolvePath, as the solver field weights means it.
+func (n *Net) Finetune(list string) error {
+	for f := range strings.SplitSeq(list, ",") {
+		f = strings.TrimSpace(f)
+		glog.Infof(n.log, "Finetuning from %s", f)
+		if err := n.LoadWeights(n.ctx.Path(f)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// HasOwnParams reports whether some layer has parameters that it does not take
+// from Options.ShareParams.
+func (n *Net) HasOwnParams() bool { return n.unshared }

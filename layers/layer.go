@@ -1,0 +1,202 @@
+package layers
+
+import (
+	"fmt"
+	"log/slog"
+	"sort"
+	"strings"
+
+	"crema/internal/tensor"
+	"crema/prototxt/caffepb"
+)
+
+// A Layer computes tops from bottoms and gradients the other way. The net
+// calls Setup once, Reshape before every Forward whose bottoms changed shape
+// (and once after Setup), then Forward and Backward (Caffe's
+// include/caffe/layer.hpp).
+//
+// The number of bottoms and tops is checked against the layer's Type before
+// Setup.
+type Layer interface {
+	// Setup reads the layer's parameters and creates its parameter blobs,
+	// filled. It need not shape the tops.
+	Setup(bottom, top []*tensor.Blob) error
+	// Reshape shapes the tops (and scratch) for the bottoms' present shapes.
+	Reshape(bottom, top []*tensor.Blob) error
+	// Forward computes the values of the tops.
+	Forward(bottom, top []*tensor.Blob) error
+	// Backward overwrites the gradients of those bottoms for which
+	// propagateDown is true and adds to the gradients of the parameters for
+	// which ParamPropagateDown is true.
+	Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tensor.Blob) error
+	// Params returns the parameter blobs in Caffe's order (weights, bias).
+	Params() []*tensor.Blob
+	// SetParamPropagateDown says whether Backward computes the gradient of
+	// parameter i; true until set.
+	SetParamPropagateDown(i int, on bool)
+	// ParamPropagateDown reports whether Backward computes it.
+	ParamPropagateDown(i int) bool
+}
+
+// A Stateful layer has a position that an exact resume must restore: random
+// layers count forward passes, data layers count records.
+type Stateful interface {
+	Layer
+	// Cursor returns the position after the last Forward.
+	Cursor() *caffepb.LayerCursor
+	// SetCursor makes the next Forward continue from a position that Cursor
+	// returned.
+	SetCursor(*caffepb.LayerCursor) error
+}
+
+// A Waiter is a layer whose Forward may wait for data.
+type Waiter interface {
+	// Waited returns the total seconds that Forward waited since Setup.
+	Waited() float64
+}
+
+// Context is what a layer knows of its surroundings.
+type Context struct {
+	// Phase of the net.
+	Phase caffepb.Phase
+	// Seed that all random streams of the run are keyed by (internal/rng). A
+	// resume changes it: read it when it is used, do not copy it.
+	Seed uint64
+	// NoFill says that the parameters will be replaced by another net's right
+	// after Setup: leave them unfilled (and so unallocated).
+	NoFill bool
+	// Log receives progress lines in Caffe's words; never nil.
+	Log *slog.Logger
+	// ResolvePath maps a path of a prototxt to one that can be opened (for
+	// --data-root); nil for none. Use Context.Path.
+	ResolvePath func(string) string
+}
+
+// Path maps a path of a prototxt to one that can be opened.
+func (c *Context) Path(p string) string {
+	if c.ResolvePath == nil {
+		return p
+	}
+	return c.ResolvePath(p)
+}
+
+// Arity is an allowed number of blobs; Max < 0 is no limit.
+type Arity struct{ Min, Max int }
+
+// Exactly is the arity of exactly n blobs.
+func Exactly(n int) Arity { return Arity{n, n} }
+
+// AtLeast is the arity of n or more blobs.
+func AtLeast(n int) Arity { return Arity{n, -1} }
+
+// Between is the arity of min to max blobs.
+func Between(min, max int) Arity { return Arity{min, max} }
+
+func (a Arity) check(n int, what string) error {
+	switch {
+	case a.Min == a.Max && n != a.Min:
+		return fmt.Errorf("takes exactly %d %s blob(s), not %d", a.Min, what, n)
+	case n < a.Min:
+		return fmt.Errorf("takes at least %d %s blob(s), not %d", a.Min, what, n)
+	case a.Max >= 0 && n > a.Max:
+		return fmt.Errorf("takes at most %d %s blob(s), not %d", a.Max, what, n)
+	}
+	return nil
+}
+
+// A Type describes a layer type to the registry.
+type Type struct {
+	// Name as in LayerParameter.type.
+	Name string
+	// New makes a layer; the parameter is complete and upgraded, and must not
+	// be changed.
+	New func(p *caffepb.LayerParameter, ctx *Context) (Layer, error)
+	// Bottoms and Tops are the allowed numbers of blobs.
+	Bottoms, Tops Arity
+	// EqualBottomsTops requires as many tops as bottoms.
+	EqualBottomsTops bool
+	// AutoTops makes the net create unnamed tops up to Tops.Min (losses).
+	AutoTops bool
+	// Loss gives the first top a loss weight of 1 by default.
+	Loss bool
+	// NoForceBackward lists bottoms that force_backward leaves alone (labels).
+	NoForceBackward []int
+	// NoBackward marks types that cannot backpropagate to any bottom (data,
+	// Accuracy): asking for it is an error.
+	NoBackward bool
+}
+
+var registry = map[string]*Type{}
+
+// Register adds a layer type; called from init functions. It panics on a
+// duplicate.
+func Register(t Type) {
+	if _, dup := registry[t.Name]; dup {
+		panic("layers: " + t.Name + " registered twice")
+	}
+	registry[t.Name] = &t
+}
+
+// Lookup returns the type of that name, or an error that lists the known ones.
+func Lookup(name string) (*Type, error) {
+	t, ok := registry[name]
+	if !ok {
+		return nil, fmt.Errorf("unknown layer type %q (known: %s)", name, strings.Join(Types(), ", "))
+	}
+	return t, nil
+}
+
+// Types returns the names of all registered layer types, sorted.
+func Types() []string {
+	var s []string
+	for n := range registry {
+		s = append(s, n)
+	}
+	sort.Strings(s)
+	return s
+}
+
+// CheckCounts reports whether a layer of this type may have that many bottoms
+// and tops.
+func (t *Type) CheckCounts(bottoms, tops int) error {
+	if err := t.Bottoms.check(bottoms, "bottom"); err != nil {
+		return err
+	}
+	if err := t.Tops.check(tops, "top"); err != nil {
+		return err
+	}
+	if t.EqualBottomsTops && bottoms != tops {
+		return fmt.Errorf("takes as many top as bottom blobs, not %d bottom and %d top", bottoms, tops)
+	}
+	return nil
+}
+
+// base is embedded by layers: it keeps the parameter and the context, and
+// answers the parts of Layer that most have in common.
+type base struct {
+	p          *caffepb.LayerParameter
+	ctx        *Context
+	params     []*tensor.Blob
+	noParamBwd []bool
+}
+
+func newBase(p *caffepb.LayerParameter, ctx *Context) base { return base{p: p, ctx: ctx} }
+
+// Setup of a layer without parameters.
+func (b *base) Setup(bottom, top []*tensor.Blob) error { return nil }
+
+// Params implements Layer.
+func (b *base) Params() []*tensor.Blob { return b.params }
+
+// SetParamPropagateDown implements Layer.
+func (b *base) SetParamPropagateDown(i int, on bool) {
+	for len(b.noParamBwd) <= i {
+		b.noParamBwd = append(b.noParamBwd, false)
+	}
+	b.noParamBwd[i] = !on
+}
+
+// ParamPropagateDown implements Layer.
+func (b *base) ParamPropagateDown(i int) bool {
+	return i >= len(b.noParamBwd) || !b.noParamBwd[i]
+}

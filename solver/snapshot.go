@@ -1,0 +1,179 @@
+package solver
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"crema/graph"
+	"crema/internal/atomicfile"
+	"crema/internal/glog"
+	"crema/internal/tensor"
+	"crema/prototxt"
+	"crema/prototxt/caffepb"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// Snapshot writes PREFIX_iter_N.caffemodel and then PREFIX_iter_N.solverstate,
+// each to a temporary name, synced, renamed: a .solverstate that is there is
+// whole and so is its .caffemodel.
+func (s *Solver) Snapshot() error {
+	base := fmt.Sprintf("%s_iter_%d", s.prefix, s.iter)
+	model, state := base+".caffemodel", base+".solverstate"
+	glog.Infof(s.log, "Snapshotting to binary proto file %s", model)
+	if err := s.net.SaveWeights(model, s.p.GetSnapshotDiff()); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	return s.saveState(model, state)
+}
+
+// fieldHistory is SolverState.history.
+const fieldHistory = 3
+
+// resumeState returns what an exact resume needs beyond Caffe's state.
+func (s *Solver) resumeState() *caffepb.ResumeState {
+	r := &caffepb.ResumeState{
+		Seed:         proto.Uint64(s.seed),
+		Losses:       s.losses,
+		SmoothedLoss: proto.Float32(s.smoothed),
+		WindowStart:  proto.Int64(int64(s.windowStart)),
+		Net:          []*caffepb.NetCursor{s.net.Cursors()},
+	}
+	for i, n := range s.testNets {
+		if s.testStart != nil {
+			r.Net = append(r.Net, s.testStart[i])
+		} else {
+			r.Net = append(r.Net, n.Cursors())
+		}
+	}
+	return r
+}
+
+// saveState writes the .solverstate of the weights file model; histories are
+// streamed, so no second copy is made in memory.
+func (s *Solver) saveState(model, state string) error {
+	glog.Infof(s.log, "Snapshotting solver state to binary proto file %s", state)
+	head, err := proto.Marshal(&caffepb.SolverState{
+		Iter:        proto.Int32(int32(s.iter)),
+		LearnedNet:  proto.String(model),
+		CurrentStep: proto.Int32(int32(s.currentStep)),
+	})
+	if err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	tail, err := proto.Marshal(&caffepb.SolverState{CremaResume: s.resumeState()})
+	if err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	err = atomicfile.Write(state, func(w io.Writer) error {
+		if _, err := w.Write(head); err != nil {
+			return err
+		}
+		for _, h := range s.history {
+			if err := graph.WriteBlobField(w, fieldHistory, h, false); err != nil {
+				return err
+			}
+		}
+		_, err := w.Write(tail)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	return nil
+}
+
+// Restore continues from a .solverstate file, Caffe's or ours: iteration,
+// step, momentum and weights, and for ours also random numbers, data positions
+// and the loss window (SGDSolver::RestoreSolverStateFromBinaryProto). Weights
+// whose path no longer exists are looked for beside the state. On an error the
+// solver must not be used further.
+func (s *Solver) Restore(path string) error {
+	if strings.HasSuffix(path, ".h5") {
+		return fmt.Errorf("%s: HDF5 states are not supported", path)
+	}
+	var st caffepb.SolverState
+	if err := prototxt.ReadBinary(path, &st); err != nil {
+		return err
+	}
+	if st.Iter == nil && st.LearnedNet == nil {
+		return fmt.Errorf("%s: not a .solverstate: it has neither an iteration nor the name of its weights", path)
+	}
+	if len(st.History) != len(s.history) {
+		return fmt.Errorf("%s: has %d history blobs, this solver (%s, %d parameters) needs %d", path, len(st.History), s.p.GetType(), len(s.net.Params()), len(s.history))
+	}
+	for i, h := range st.History {
+		b, err := graph.BlobFromProto(h)
+		if err != nil {
+			return fmt.Errorf("%s: history %d: %w", path, i, err)
+		}
+		if b.Count() != s.history[i].Count() {
+			return fmt.Errorf("%s: history %d has shape %s, the parameter %s", path, i, tensor.FormatShape(b.Shape()), tensor.FormatShape(s.history[i].Shape()))
+		}
+		copy(s.history[i].Data(), b.Data())
+		st.History[i] = nil
+	}
+	if st.LearnedNet != nil {
+		model, err := s.findWeights(path, st.GetLearnedNet())
+		if err != nil {
+			return err
+		}
+		if err := s.net.LoadWeights(model); err != nil {
+			return err
+		}
+	}
+	s.iter = int(st.GetIter())
+	s.currentStep = int(st.GetCurrentStep())
+	glog.Infof(s.log, "SGDSolver: restoring history")
+	r := st.GetCremaResume()
+	if r == nil {
+		glog.Infof(s.log, "%s was not written by crema: data start from their beginning", path)
+		return nil
+	}
+	return s.restoreExact(path, r)
+}
+
+func (s *Solver) restoreExact(path string, r *caffepb.ResumeState) error {
+	if s.p.GetRandomSeed() >= 0 && uint64(s.p.GetRandomSeed()) != r.GetSeed() {
+		glog.Warnf(s.log, "random_seed %d is not the seed of the run that is resumed (%d): the latter is used", s.p.GetRandomSeed(), r.GetSeed())
+	}
+	s.seed = r.GetSeed()
+	if int(s.p.GetAverageLoss()) >= len(r.Losses) {
+		s.losses, s.smoothed, s.windowStart = r.Losses, r.GetSmoothedLoss(), int(r.GetWindowStart())
+		s.resumed = true
+	}
+	nets := append([]*graph.Net{s.net}, s.testNets...)
+	for i, n := range nets {
+		n.SetSeed(s.seed)
+		var c *caffepb.NetCursor
+		if i < len(r.Net) {
+			c = r.Net[i]
+		}
+		if err := n.SetCursors(c); err != nil {
+			return fmt.Errorf("resuming from %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// findWeights returns the weights file a state names: as it is named, or, if
+// there is none of that name, the file of the same base name beside the state.
+func (s *Solver) findWeights(state, name string) (string, error) {
+	first := s.resolve(name)
+	if _, err := os.Stat(first); err == nil {
+		return first, nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	beside := filepath.Join(filepath.Dir(state), filepath.Base(name))
+	if _, err := os.Stat(beside); err != nil {
+		return "", fmt.Errorf("%s: its weights are neither at %s nor at %s", state, first, beside)
+	}
+	glog.Infof(s.log, "%s is not there; using %s beside the state", name, beside)
+	return beside, nil
+}

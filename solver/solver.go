@@ -1,0 +1,629 @@
+package solver
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"crema/graph"
+	"crema/internal/glog"
+	"crema/internal/tensor"
+	"crema/prototxt"
+	"crema/prototxt/caffepb"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// An Action is what a signal or a caller asks of a running solver.
+type Action int
+
+// The actions.
+const (
+	ActionNone Action = iota
+	ActionStop
+	ActionSnapshot
+)
+
+// Progress is where training stands after an iteration.
+type Progress struct {
+	// Iter is the number of updates made, MaxIter their number at the end.
+	Iter, MaxIter int
+	// Loss is the loss of the iteration, Smoothed its mean over average_loss
+	// iterations.
+	Loss, Smoothed float32
+	// Rate is the learning rate the update used.
+	Rate float32
+	// Images is the number of images of the iteration: batch × iter_size, 0
+	// if the net has no data layer.
+	Images int
+	// Seconds the iteration took, tests and snapshots aside, and how many of
+	// them it waited for data.
+	Seconds, Waited float64
+}
+
+// Options say how a solver works. The zero value is the default.
+type Options struct {
+	// File is the path of the solver prototxt: snapshots go beside it if
+	// snapshot_prefix is not set.
+	File string
+	// Log receives Caffe's log sentences; nil drops them.
+	Log *slog.Logger
+	// ResolvePath maps paths of the prototxt files (net, weights, sources,
+	// snapshot_prefix) to paths that can be opened; nil leaves them.
+	ResolvePath func(string) string
+	// EditNet, if set, changes every net read before it is built.
+	EditNet func(*caffepb.NetParameter) error
+	// Action is polled after each iteration and before each test batch; nil
+	// never asks for anything.
+	Action func() Action
+	// OnIteration is called after each update; nil is not.
+	OnIteration func(Progress)
+}
+
+// A Solver trains a net.
+type Solver struct {
+	p        *caffepb.SolverParameter
+	o        Options
+	log      *slog.Logger
+	prefix   string // of snapshots, resolved
+	net      *graph.Net
+	testNets []*graph.Net
+	rule     rule
+	history  []*tensor.Blob
+
+	seed        uint64
+	iter        int
+	currentStep int
+	rate        float32
+	losses      []float32 // ring of the last average_loss losses
+	smoothed    float32
+	windowStart int // iteration the ring began at
+	resumed     bool
+
+	stop     bool
+	lastTime time.Time
+	lastIter int
+	images   int
+	busy     float64 // seconds in iterations
+	// testStart has the test nets' positions at the start of the test that is
+	// going on; nil outside tests.
+	testStart []*caffepb.NetCursor
+}
+
+// New builds the train net and the test nets that sp describes and loads the
+// files of its weights field (Solver::Init). sp is not changed. Close the
+// solver when done.
+func New(sp *caffepb.SolverParameter, o Options) (_ *Solver, err error) {
+	if o.Log == nil {
+		o.Log = glog.Discard
+	}
+	sp = proto.CloneOf(sp)
+	s := &Solver{p: sp, o: o, log: o.Log}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if sp.TrainState == nil {
+		sp.TrainState = &caffepb.NetState{}
+	}
+	glog.Infof(s.log, "Initializing solver from parameters: \n%s", strings.TrimSuffix(string(prototxt.MarshalText(sp)), "\n"))
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	if err := s.setPrefix(); err != nil {
+		return nil, err
+	}
+	s.seed = uint64(sp.GetRandomSeed())
+	if sp.GetRandomSeed() < 0 {
+		var b [8]byte
+		rand.Read(b[:])
+		s.seed = binary.LittleEndian.Uint64(b[:]) >> 33 // fits random_seed, so that the run can be repeated
+		glog.Infof(s.log, "Using random seed %d (set random_seed to repeat this run)", s.seed)
+	}
+	if err := s.initTrainNet(); err != nil {
+		return nil, err
+	}
+	if err := s.initTestNets(); err != nil {
+		return nil, err
+	}
+	s.newHistory()
+	glog.Infof(s.log, "Solver scaffolding done.")
+	return s, nil
+}
+
+// check reports settings that cannot work.
+func (s *Solver) check() error {
+	p := s.p
+	if p.GetType() == "" {
+		p.Type = proto.String("SGD")
+	}
+	r, ok := rules[p.GetType()]
+	if !ok {
+		var known []string
+		for k := range rules {
+			known = append(known, k)
+		}
+		slices.Sort(known)
+		return fmt.Errorf("unknown solver type %q (known: %s)", p.GetType(), strings.Join(known, ", "))
+	}
+	s.rule = r
+	if r.check != nil {
+		if err := r.check(p); err != nil {
+			return err
+		}
+	}
+	if err := checkPolicy(p); err != nil {
+		return err
+	}
+	switch r := p.GetRegularizationType(); {
+	case p.GetWeightDecay() != 0 && r != "L1" && r != "L2":
+		return fmt.Errorf("unknown regularization_type %q (known: L1, L2)", r)
+	case p.GetAverageLoss() < 1:
+		return fmt.Errorf("average_loss must be at least 1, it is %d", p.GetAverageLoss())
+	case p.GetIterSize() < 1:
+		return fmt.Errorf("iter_size must be at least 1, it is %d", p.GetIterSize())
+	case p.GetSnapshotFormat() == caffepb.SolverParameter_HDF5:
+		return errors.New("snapshot_format HDF5 is not supported; use BINARYPROTO")
+	case p.GetSnapshot() < 0 || p.GetDisplay() < 0 || p.GetTestInterval() < 0 || p.GetMaxIter() < 0:
+		return errors.New("max_iter, display, snapshot and test_interval must not be negative")
+	}
+	return nil
+}
+
+// resolve maps a path of a prototxt to one that can be opened.
+func (s *Solver) resolve(p string) string {
+	if s.o.ResolvePath == nil {
+		return p
+	}
+	return s.o.ResolvePath(p)
+}
+
+// setPrefix settles where snapshots go: snapshot_prefix; unset, the solver
+// file's path without extension; a folder, the solver file's stem in it
+// (UpgradeSnapshotPrefixProperty in upgrade_proto.cpp). If snapshots will be
+// written it checks that they can be, before hours have passed.
+func (s *Solver) setPrefix() error {
+	stem := strings.TrimSuffix(s.o.File, filepath.Ext(s.o.File))
+	given := s.p.GetSnapshotPrefix()
+	s.prefix = s.resolve(given)
+	if given == "" {
+		s.prefix = stem
+	} else if st, err := os.Stat(s.prefix); (err == nil && st.IsDir()) || strings.HasSuffix(given, "/") {
+		s.prefix = filepath.Join(s.prefix, filepath.Base(stem))
+	}
+	if s.prefix == "" && (s.p.GetSnapshot() > 0 || s.p.GetSnapshotAfterTrain()) {
+		return errors.New("snapshot_prefix is not set and there is no solver file to name snapshots after")
+	}
+	if s.p.GetSnapshot() == 0 && !s.p.GetSnapshotAfterTrain() {
+		return nil
+	}
+	dir := filepath.Dir(s.prefix)
+	f, err := os.CreateTemp(dir, ".crema-probe")
+	if err != nil {
+		return fmt.Errorf("cannot write snapshots to prefix %q (snapshot_prefix): %w", s.prefix, err)
+	}
+	f.Close()
+	return os.Remove(f.Name())
+}
+
+// readNet reads a net file and applies the caller's edits.
+func (s *Solver) readNet(path string) (*caffepb.NetParameter, error) {
+	np, err := prototxt.ReadNet(s.resolve(path))
+	if err != nil {
+		return nil, err
+	}
+	return s.edit(np)
+}
+
+func (s *Solver) edit(np *caffepb.NetParameter) (*caffepb.NetParameter, error) {
+	np = proto.CloneOf(np)
+	if _, err := prototxt.UpgradeNet(np); err != nil {
+		return nil, err
+	}
+	if s.o.EditNet != nil {
+		if err := s.o.EditNet(np); err != nil {
+			return nil, err
+		}
+	}
+	return np, nil
+}
+
+// mergeState puts the solver's state for a net over the net's own over the
+// phase (Solver::InitTrainNet).
+func mergeState(np *caffepb.NetParameter, phase caffepb.Phase, over *caffepb.NetState) {
+	st := &caffepb.NetState{Phase: phase.Enum()}
+	proto.Merge(st, np.GetState())
+	if over != nil {
+		proto.Merge(st, over)
+	}
+	np.State = st
+}
+
+func (s *Solver) initTrainNet() error {
+	p := s.p
+	var np *caffepb.NetParameter
+	var err error
+	var file string
+	n := 0
+	for _, has := range []bool{p.Net != nil, p.NetParam != nil, p.TrainNet != nil, p.TrainNetParam != nil} {
+		if has {
+			n++
+		}
+	}
+	if n != 1 {
+		return fmt.Errorf("give exactly one of net, net_param, train_net, train_net_param; %d are set", n)
+	}
+	switch {
+	case p.TrainNetParam != nil:
+		glog.Infof(s.log, "Creating training net specified in train_net_param.")
+		np, err = s.edit(p.TrainNetParam)
+	case p.NetParam != nil:
+		glog.Infof(s.log, "Creating training net specified in net_param.")
+		np, err = s.edit(p.NetParam)
+	case p.TrainNet != nil:
+		file = p.GetTrainNet()
+		glog.Infof(s.log, "Creating training net from train_net file: %s", file)
+		np, err = s.readNet(file)
+	default:
+		file = p.GetNet()
+		glog.Infof(s.log, "Creating training net from net file: %s", file)
+		np, err = s.readNet(file)
+	}
+	if err != nil {
+		return err
+	}
+	mergeState(np, caffepb.Phase_TRAIN, p.TrainState)
+	s.net, err = graph.New(np, graph.Options{Seed: s.seed, Log: s.log, ResolvePath: s.o.ResolvePath})
+	if err != nil {
+		return where(file, "train net", err)
+	}
+	for _, l := range s.net.Layers() {
+		if len(l.Bottoms) == 0 && len(l.Tops) > 0 && l.Tops[0].Axes() > 0 {
+			s.images = l.Tops[0].Dim(0) * int(p.GetIterSize())
+			break
+		}
+	}
+	return s.finetune(s.net)
+}
+
+func (s *Solver) finetune(n *graph.Net) error {
+	for _, w := range s.p.Weights {
+		if err := n.Finetune(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// where names the file (or, without one, the net) an error is in.
+func where(file, what string, err error) error {
+	if file == "" {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return fmt.Errorf("%s: %w", file, err)
+}
+
+func (s *Solver) initTestNets() error {
+	p := s.p
+	type source struct {
+		what, file string
+		np         *caffepb.NetParameter
+	}
+	var src []source
+	for _, np := range p.TestNetParam {
+		src = append(src, source{what: "test_net_param", np: np})
+	}
+	for _, f := range p.TestNet {
+		src = append(src, source{what: "test_net file: " + f, file: f})
+	}
+	generic := p.Net != nil || p.NetParam != nil
+	switch {
+	case generic && len(p.TestIter) < len(src), !generic && len(p.TestIter) != len(src):
+		return fmt.Errorf("test_iter must be given for each test net: there are %d, and %d test nets", len(p.TestIter), len(src))
+	}
+	for len(src) < len(p.TestIter) {
+		if p.NetParam != nil {
+			src = append(src, source{what: "net_param", np: p.NetParam})
+		} else {
+			src = append(src, source{what: "net file: " + p.GetNet(), file: p.GetNet()})
+		}
+	}
+	if len(p.TestState) > 0 && len(p.TestState) != len(src) {
+		return fmt.Errorf("test_state must be given once for each test net or not at all: there are %d, and %d test nets", len(p.TestState), len(src))
+	}
+	if len(src) > 0 && p.GetTestInterval() <= 0 {
+		return errors.New("test_iter is given, but test_interval is not above 0")
+	}
+	for i, t := range src {
+		if p.TestIter[i] <= 0 {
+			return fmt.Errorf("test_iter must be above 0, it is %d", p.TestIter[i])
+		}
+		var np *caffepb.NetParameter
+		var err error
+		if t.np != nil {
+			np, err = s.edit(t.np)
+		} else {
+			np, err = s.readNet(t.file)
+		}
+		if err != nil {
+			return err
+		}
+		var over *caffepb.NetState
+		if len(p.TestState) > 0 {
+			over = p.TestState[i]
+		}
+		mergeState(np, caffepb.Phase_TEST, over)
+		glog.Infof(s.log, "Creating test net (#%d) specified by %s", i, t.what)
+		n, err := graph.New(np, graph.Options{Seed: s.seed, Log: s.log, ResolvePath: s.o.ResolvePath, ShareParams: s.net})
+		if err != nil {
+			return where(t.file, "test net", err)
+		}
+		s.testNets = append(s.testNets, n)
+		n.SetDebugInfo(p.GetDebugInfo())
+		if n.HasOwnParams() {
+			if err := s.finetune(n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Net returns the train net.
+func (s *Solver) Net() *graph.Net { return s.net }
+
+// TestNets returns the test nets.
+func (s *Solver) TestNets() []*graph.Net { return s.testNets }
+
+// Iter returns the number of updates made.
+func (s *Solver) Iter() int { return s.iter }
+
+// Param returns the solver's parameter; the caller must not change it.
+func (s *Solver) Param() *caffepb.SolverParameter { return s.p }
+
+// Close releases the nets.
+func (s *Solver) Close() error {
+	var errs []error
+	if s.net != nil {
+		errs = append(errs, s.net.Close())
+	}
+	for _, n := range s.testNets {
+		errs = append(errs, n.Close())
+	}
+	s.net, s.testNets = nil, nil
+	return errors.Join(errs...)
+}
+
+func (s *Solver) action() Action {
+	if s.o.Action == nil {
+		return ActionNone
+	}
+	return s.o.Action()
+}
+
+// Solve trains until max_iter or until asked to stop, tests, displays and
+// snapshots on the way, and at the end as Caffe does (Solver::Solve). It
+// returns nil when stopped; Stopped tells.
+func (s *Solver) Solve() error {
+	glog.Infof(s.log, "Solving %s", s.net.Name)
+	glog.Infof(s.log, "Learning Rate Policy: %s", s.p.GetLrPolicy())
+	s.stop = false
+	waited := s.net.Waited()
+	if err := s.step(int(s.p.GetMaxIter()) - s.iter); err != nil {
+		return err
+	}
+	every := int(s.p.GetSnapshot())
+	if s.p.GetSnapshotAfterTrain() && (every == 0 || s.iter%every != 0) {
+		if err := s.Snapshot(); err != nil {
+			return err
+		}
+	}
+	s.testStart = nil
+	waited = s.net.Waited() - waited
+	if s.busy > 0 {
+		glog.Infof(s.log, "Waited for data %.1f%% of the time (%.3gs of %.3gs)", 100*waited/s.busy, waited, s.busy)
+	}
+	if s.stop {
+		glog.Infof(s.log, "Optimization stopped early.")
+		return nil
+	}
+	if d := int(s.p.GetDisplay()); d > 0 && s.iter%d == 0 {
+		loss, err := s.net.Forward()
+		if err != nil {
+			return err
+		}
+		s.smooth(loss)
+		glog.Infof(s.log, "Iteration %d, loss = %s", s.iter, glog.G(s.smoothed))
+	}
+	if t := int(s.p.GetTestInterval()); t > 0 && s.iter%t == 0 {
+		if err := s.testAll(); err != nil {
+			return err
+		}
+	}
+	glog.Infof(s.log, "Optimization Done.")
+	return nil
+}
+
+// Stopped reports whether the last Solve ended because it was asked to.
+func (s *Solver) Stopped() bool { return s.stop }
+
+// Step makes n iterations, with the tests, displays and snapshots that fall
+// due (Solver::Step).
+func (s *Solver) Step(n int) error { return s.step(n) }
+
+func (s *Solver) step(n int) error {
+	end := s.iter + n
+	if !s.resumed {
+		s.losses, s.smoothed, s.windowStart = nil, 0, s.iter
+	}
+	s.resumed = false
+	s.lastTime, s.lastIter = time.Now(), s.iter
+	p := s.p
+	for s.iter < end {
+		if t := int(p.GetTestInterval()); t > 0 && s.iter%t == 0 && (s.iter > 0 || p.GetTestInitialization()) {
+			if err := s.testAll(); err != nil {
+				return err
+			}
+			if s.stop {
+				return nil
+			}
+		}
+		began, waited := time.Now(), s.net.Waited()
+		display := p.GetDisplay() > 0 && s.iter%int(p.GetDisplay()) == 0
+		s.net.ClearParamDiffs()
+		s.net.SetDebugInfo(display && p.GetDebugInfo())
+		var loss float32
+		for range p.GetIterSize() {
+			l, err := s.net.Forward()
+			if err != nil {
+				return err
+			}
+			loss += l
+			if err := s.net.Backward(); err != nil {
+				return err
+			}
+		}
+		loss /= float32(p.GetIterSize())
+		s.smooth(loss)
+		if display {
+			s.display()
+		}
+		s.applyUpdate(display)
+		took := time.Since(began).Seconds()
+		s.busy += took
+		if s.o.OnIteration != nil {
+			s.o.OnIteration(Progress{Iter: s.iter, MaxIter: int(p.GetMaxIter()), Loss: loss, Smoothed: s.smoothed,
+				Rate: s.rate, Images: s.images, Seconds: took, Waited: s.net.Waited() - waited})
+		}
+		request := s.action()
+		if (p.GetSnapshot() > 0 && s.iter%int(p.GetSnapshot()) == 0) || request == ActionSnapshot {
+			if err := s.Snapshot(); err != nil {
+				return err
+			}
+		}
+		if request == ActionStop {
+			s.stop = true
+			return nil
+		}
+	}
+	return nil
+}
+
+// smooth takes a loss into the sliding mean over average_loss iterations
+// (Solver::UpdateSmoothedLoss).
+func (s *Solver) smooth(loss float32) {
+	n := int(s.p.GetAverageLoss())
+	if len(s.losses) < n {
+		s.losses = append(s.losses, loss)
+		size := float32(len(s.losses))
+		s.smoothed = (s.smoothed*(size-1) + loss) / size
+		return
+	}
+	i := (s.iter - s.windowStart) % n
+	s.smoothed += (loss - s.losses[i]) / float32(n)
+	s.losses[i] = loss
+}
+
+// display logs the loss, the speed and the net's outputs.
+func (s *Solver) display() {
+	lapse := float32(time.Since(s.lastTime).Seconds())
+	perSecond := float32(s.iter - s.lastIter)
+	if lapse > 0 {
+		perSecond /= lapse
+	}
+	glog.Infof(s.log, "Iteration %d (%s iter/s, %ss/%d iters), loss = %s", s.iter, glog.G(perSecond), glog.G(lapse), s.p.GetDisplay(), glog.G(s.smoothed))
+	s.lastTime, s.lastIter = time.Now(), s.iter
+	k := 0
+	for _, o := range s.net.Outputs() {
+		for _, v := range o.Blob.Data() {
+			glog.Infof(s.log, "    Train net output #%d: %s = %s%s", k, o.Name, glog.G(v), lossNote(o.LossWeight, v))
+			k++
+		}
+	}
+}
+
+// lossNote says what an output contributes to the loss, if anything.
+func lossNote(weight, v float32) string {
+	if weight == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (* %s = %s loss)", glog.G(weight), glog.G(weight*v))
+}
+
+// testAll tests every test net. A stop in the middle puts all test nets back
+// to where this round began, so that a resumed run tests the same records.
+func (s *Solver) testAll() error {
+	s.testStart = nil
+	var start []*caffepb.NetCursor
+	for _, n := range s.testNets {
+		start = append(start, n.Cursors())
+	}
+	s.testStart = start
+	for i := range s.testNets {
+		if err := s.test(i); err != nil {
+			return err
+		}
+		if s.stop {
+			return nil // testStart stays: the snapshot that follows needs it
+		}
+	}
+	s.testStart = nil
+	return nil
+}
+
+// test runs test net i over its test_iter batches and logs the mean outputs
+// (Solver::Test).
+func (s *Solver) test(i int) error {
+	glog.Infof(s.log, "Iteration %d, Testing net (#%d)", s.iter, i)
+	net := s.testNets[i]
+	var loss float32
+	var names []string
+	var weights, sums []float32
+	for b := range int(s.p.TestIter[i]) {
+		for a := s.action(); a != ActionNone; a = s.action() {
+			if a == ActionSnapshot {
+				if err := s.Snapshot(); err != nil {
+					return err
+				}
+			} else {
+				s.stop = true
+			}
+		}
+		if s.stop {
+			glog.Infof(s.log, "Test interrupted.")
+			return nil
+		}
+		l, err := net.Forward()
+		if err != nil {
+			return err
+		}
+		loss += l
+		k := 0
+		for _, o := range net.Outputs() {
+			for _, v := range o.Blob.Data() {
+				if b == 0 {
+					names, weights, sums = append(names, o.Name), append(weights, o.LossWeight), append(sums, v)
+				} else if k < len(sums) {
+					sums[k] += v
+				}
+				k++
+			}
+		}
+	}
+	n := float32(s.p.TestIter[i])
+	if s.p.GetTestComputeLoss() {
+		glog.Infof(s.log, "Test loss: %s", glog.G(loss/n))
+	}
+	for k, v := range sums {
+		glog.Infof(s.log, "    Test net output #%d: %s = %s%s", k, names[k], glog.G(v/n), lossNote(weights[k], v/n))
+	}
+	return nil
+}
