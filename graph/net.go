@@ -105,8 +105,7 @@ type Net struct {
 	// Name as in the prototxt.
 	Name string
 
-	ctx       layers.Context    // what every layer's own copy begins as
-	ctxs      []*layers.Context // one per layer
+	ctx       layers.Context // what every layer's own copy begins as
 	log       *slog.Logger
 	nodes     []*Node
 	blobs     []*tensor.Blob
@@ -206,7 +205,6 @@ func (b *builder) addLayer(l *caffepb.LayerParameter, index int) error {
 	glog.Infof(b.log, "Creating layer %s", l.GetName())
 	ctx := b.ctx
 	ctx.Phase = l.GetPhase()
-	b.ctxs = append(b.ctxs, &ctx)
 	shared := b.sharedNode(l.GetName())
 	ctx.NoFill = shared != nil
 	layer, err := t.New(l, &ctx)
@@ -271,6 +269,7 @@ func lossWeights(n *Node, t *layers.Type) error {
 		copy(n.LossWeights, w)
 	case t.Loss:
 		n.LossWeights[0] = 1
+		n.Param.LossWeight = n.LossWeights // Caffe's snapshots show it
 	}
 	return nil
 }
@@ -651,14 +650,6 @@ func (n *Net) Reshape() error {
 		}
 	}
 	return nil
-}
-
-// SetSeed changes the key of all random streams from now on. Data layers that
-// have records prepared take it from the next SetCursors.
-func (n *Net) SetSeed(seed uint64) {
-	for _, c := range n.ctxs {
-		c.Seed = seed
-	}
 }
 
 // Cursors returns where the layers stand that have a position (random layers,

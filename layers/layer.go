@@ -59,8 +59,7 @@ type Waiter interface {
 type Context struct {
 	// Phase of the net.
 	Phase caffepb.Phase
-	// Seed that all random streams of the run are keyed by (internal/rng). A
-	// resume changes it: read it when it is used, do not copy it.
+	// Seed that all random streams of the run are keyed by (internal/rng).
 	Seed uint64
 	// NoFill says that the parameters will be replaced by another net's right
 	// after Setup: leave them unfilled (and so unallocated).

@@ -88,22 +88,26 @@ func (s *Solver) saveState(model, state string) error {
 	return nil
 }
 
-// Restore continues from a .solverstate file, Caffe's or ours: iteration,
-// step, momentum and weights, and for ours also random numbers, data positions
-// and the loss window (SGDSolver::RestoreSolverStateFromBinaryProto). Weights
-// whose path no longer exists are looked for beside the state. On an error the
-// solver must not be used further.
-func (s *Solver) Restore(path string) error {
+// readState reads a .solverstate file.
+func readState(path string) (*caffepb.SolverState, error) {
 	if strings.HasSuffix(path, ".h5") {
-		return fmt.Errorf("%s: HDF5 states are not supported", path)
+		return nil, fmt.Errorf("%s: HDF5 states are not supported", path)
 	}
-	var st caffepb.SolverState
-	if err := prototxt.ReadBinary(path, &st); err != nil {
-		return err
+	st := &caffepb.SolverState{}
+	if err := prototxt.ReadBinary(path, st); err != nil {
+		return nil, err
 	}
 	if st.Iter == nil && st.LearnedNet == nil {
-		return fmt.Errorf("%s: not a .solverstate: it has neither an iteration nor the name of its weights", path)
+		return nil, fmt.Errorf("%s: not a .solverstate: it has neither an iteration nor the name of its weights", path)
 	}
+	return st, nil
+}
+
+// restore continues from the state read from path, Caffe's or ours: iteration,
+// step, momentum and weights, and for ours also data positions and the loss
+// window (SGDSolver::RestoreSolverStateFromBinaryProto). Weights whose path no
+// longer exists are looked for beside the state.
+func (s *Solver) restore(path string, st *caffepb.SolverState) error {
 	if len(st.History) != len(s.history) {
 		return fmt.Errorf("%s: has %d history blobs, this solver (%s, %d parameters) needs %d", path, len(st.History), s.p.GetType(), len(s.net.Params()), len(s.history))
 	}
@@ -139,17 +143,12 @@ func (s *Solver) Restore(path string) error {
 }
 
 func (s *Solver) restoreExact(path string, r *caffepb.ResumeState) error {
-	if s.p.GetRandomSeed() >= 0 && uint64(s.p.GetRandomSeed()) != r.GetSeed() {
-		glog.Warnf(s.log, "random_seed %d is not the seed of the run that is resumed (%d): the latter is used", s.p.GetRandomSeed(), r.GetSeed())
-	}
-	s.seed = r.GetSeed()
 	if int(s.p.GetAverageLoss()) >= len(r.Losses) {
 		s.losses, s.smoothed, s.windowStart = r.Losses, r.GetSmoothedLoss(), int(r.GetWindowStart())
 		s.resumed = true
 	}
 	nets := append([]*graph.Net{s.net}, s.testNets...)
 	for i, n := range nets {
-		n.SetSeed(s.seed)
 		var c *caffepb.NetCursor
 		if i < len(r.Net) {
 			c = r.Net[i]

@@ -53,6 +53,9 @@ type Options struct {
 	// File is the path of the solver prototxt: snapshots go beside it if
 	// snapshot_prefix is not set.
 	File string
+	// Snapshot is the path of a .solverstate to resume from, Caffe's or ours;
+	// the solver's weights field is then not used.
+	Snapshot string
 	// Log receives Caffe's log sentences; nil drops them.
 	Log *slog.Logger
 	// ResolvePath maps paths of the prototxt files (net, weights, sources,
@@ -98,8 +101,8 @@ type Solver struct {
 }
 
 // New builds the train net and the test nets that sp describes and loads the
-// files of its weights field (Solver::Init). sp is not changed. Close the
-// solver when done.
+// files of its weights field (Solver::Init), or puts everything where
+// Options.Snapshot says. sp is not changed. Close the solver when done.
 func New(sp *caffepb.SolverParameter, o Options) (_ *Solver, err error) {
 	if o.Log == nil {
 		o.Log = glog.Discard
@@ -121,8 +124,20 @@ func New(sp *caffepb.SolverParameter, o Options) (_ *Solver, err error) {
 	if err := s.setPrefix(); err != nil {
 		return nil, err
 	}
+	var state *caffepb.SolverState
+	if o.Snapshot != "" {
+		sp.Weights = nil
+		if state, err = readState(o.Snapshot); err != nil {
+			return nil, err
+		}
+	}
 	s.seed = uint64(sp.GetRandomSeed())
-	if sp.GetRandomSeed() < 0 {
+	if r := state.GetCremaResume(); r != nil {
+		if sp.GetRandomSeed() >= 0 && s.seed != r.GetSeed() {
+			glog.Warnf(s.log, "random_seed %d is not the seed of the run that is resumed (%d): the latter is used", s.seed, r.GetSeed())
+		}
+		s.seed = r.GetSeed()
+	} else if sp.GetRandomSeed() < 0 {
 		var b [8]byte
 		rand.Read(b[:])
 		s.seed = binary.LittleEndian.Uint64(b[:]) >> 33 // fits random_seed, so that the run can be repeated
@@ -136,6 +151,12 @@ func New(sp *caffepb.SolverParameter, o Options) (_ *Solver, err error) {
 	}
 	s.newHistory()
 	glog.Infof(s.log, "Solver scaffolding done.")
+	if state != nil {
+		glog.Infof(s.log, "Resuming from %s", o.Snapshot)
+		if err := s.restore(o.Snapshot, state); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
 }
 

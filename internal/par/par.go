@@ -41,7 +41,8 @@ var pool struct {
 
 // worker serves its inbox for the life of the program.
 func worker(inbox chan *run) {
-	for r := range inbox {
+	for {
+		r := receive(inbox)
 		r.work()
 		last := r.out.Add(-1) == 0
 		pool.Lock()
@@ -51,6 +52,24 @@ func worker(inbox chan *run) {
 			r.done <- struct{}{}
 		}
 	}
+}
+
+// receive waits for a value, at first awake: loops often follow each other
+// within microseconds, less than it takes to put a thread to sleep and wake it.
+// It lets other goroutines run meanwhile.
+func receive[T any](c chan T) T {
+	const turns, polls = 32, 32 // some ten microseconds
+	for range turns {
+		for range polls {
+			select {
+			case v := <-c:
+				return v
+			default:
+			}
+		}
+		runtime.Gosched()
+	}
+	return <-c
 }
 
 // Run calls j.Do for every task on at most threads workers (0: Threads()) and
@@ -93,7 +112,7 @@ func Run(threads, tasks int, j Job) {
 
 	r.work()
 	if r.out.Add(-1) != 0 {
-		<-r.done
+		receive(r.done)
 	}
 	r.job = nil
 	pool.Lock()
@@ -110,15 +129,15 @@ type ranges struct {
 func (r *ranges) Do(i int) { r.f(r.n*i/r.parts, r.n*(i+1)/r.parts) }
 
 // For calls f(lo, hi) for consecutive ranges that cover 0 ≤ i < n, at most one
-// range per worker, each at least grain long (but for the last). It returns
-// when all are done. Ranges run concurrently: f must write only what belongs
+// range per worker, each at least grain long (unless n is less). It returns when
+// all are done. Ranges run concurrently: f must write only what belongs
 // to its range, so that results do not depend on the number of workers.
 func For(n, grain int, f func(lo, hi int)) {
 	if n <= 0 {
 		return
 	}
 	grain = max(grain, 1)
-	w := min(Threads(), (n+grain-1)/grain)
+	w := min(Threads(), n/grain)
 	if w <= 1 {
 		f(0, n)
 		return

@@ -1,0 +1,335 @@
+//go:build !noasm
+
+package asm
+
+import "unsafe"
+
+// haveAsm says whether this build has assembly kernels.
+const haveAsm = true
+
+// The functions below call each kernel by name, never through a func value:
+// only then does the compiler know that pointers to tiles on the stack do not
+// escape.
+
+// p is the address of a slice's first element; nil slices are allowed.
+func p(s []float32) *float32 { return unsafe.SliceData(s) }
+
+func (k *Kernel) tile(mr, nr, kc int, alpha float32, a, b, c []float32, ldc int, acc bool) {
+	switch k.isa {
+	case avx512:
+		tileAVX512(mr, kc, alpha, p(a), p(b), p(c), ldc, 1<<nr-1, acc)
+	case avx2:
+		if nr == k.NR {
+			tileAVX2(mr, kc, alpha, p(a), p(b), p(c), ldc, acc)
+			return
+		}
+		// Without mask registers the last columns go through a whole tile.
+		const width = 16
+		var t [6 * width]float32
+		tileAVX2(mr, kc, alpha, p(a), p(b), &t[0], width, false)
+		for i := range mr {
+			src, dst := t[i*width:][:nr], c[i*ldc:][:nr]
+			if acc {
+				for j, v := range src {
+					dst[j] += v
+				}
+			} else {
+				copy(dst, src)
+			}
+		}
+	default:
+		sgemmGeneric(mr, nr, kc, alpha, a, b, c, ldc, acc)
+	}
+}
+
+func tileAVX512(mr, kc int, alpha float32, a, b, c *float32, ldc int, mask uint32, acc bool) {
+	switch mr {
+	case 14:
+		sgemm14x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
+	case 13:
+		sgemm13x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
+	case 12:
+		sgemm12x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
+	case 11:
+		sgemm11x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
+	case 10:
+		sgemm10x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
+	case 9:
+		sgemm9x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
+	case 8:
+		sgemm8x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
+	case 7:
+		sgemm7x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
+	case 6:
+		sgemm6x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
+	case 5:
+		sgemm5x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
+	case 4:
+		sgemm4x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
+	case 3:
+		sgemm3x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
+	case 2:
+		sgemm2x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
+	case 1:
+		sgemm1x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
+	}
+}
+
+func tileAVX2(mr, kc int, alpha float32, a, b, c *float32, ldc int, acc bool) {
+	switch mr {
+	case 6:
+		sgemm6x16AVX2(kc, alpha, a, b, c, ldc, acc)
+	case 5:
+		sgemm5x16AVX2(kc, alpha, a, b, c, ldc, acc)
+	case 4:
+		sgemm4x16AVX2(kc, alpha, a, b, c, ldc, acc)
+	case 3:
+		sgemm3x16AVX2(kc, alpha, a, b, c, ldc, acc)
+	case 2:
+		sgemm2x16AVX2(kc, alpha, a, b, c, ldc, acc)
+	case 1:
+		sgemm1x16AVX2(kc, alpha, a, b, c, ldc, acc)
+	}
+}
+
+func packRows(n, width, lo, hi int, src []float32, off, lds int, dst []float32, ldd int) {
+	if isa(current.Load()) < avx512 {
+		// Masked stores of AVX2 are no faster than scalar ones.
+		if isa(current.Load()) == avx2 && lo == 0 && hi == 16 && width == 16 {
+			packRowsAVX2(n, p(src[off:]), lds, p(dst), ldd)
+			return
+		}
+		packRowsGeneric(n, width, lo, hi, src, off, lds, dst, ldd)
+		return
+	}
+	store := uint32(1<<width - 1)
+	load := uint32(1<<hi-1) &^ uint32(1<<lo-1)
+	from := p(src)
+	if lo == hi {
+		// Nothing is read; but a masked load from an address that is not
+		// mapped takes the slow way through microcode.
+		from, off, lds = p(dst), 0, 0
+	}
+	// Long strips are cut: assembly cannot be stopped.
+	const most = chunk / MaxNR
+	for n > 0 {
+		k := min(n, most)
+		packRowsAVX512(k, load, store, from, off, lds, p(dst), ldd)
+		n -= k
+		if n > 0 {
+			off += k * lds
+			dst = dst[k*ldd:]
+		}
+	}
+}
+
+func transpose(rows, cols int, src []float32, lds int, dst []float32, ldd int) {
+	switch isa(current.Load()) {
+	case generic:
+		transposeGeneric(rows, cols, src, lds, dst, ldd)
+		return
+	case avx2:
+		transposeByAVX2(rows, cols, src, lds, dst, ldd)
+		return
+	}
+	const strip, most = 16, chunk / 16
+	for c := 0; c < cols; c += most {
+		for r := 0; r < rows; r += strip {
+			transposeAVX512(min(strip, rows-r), min(most, cols-c), p(src[r*lds+c:]), lds, p(dst[c*ldd+r:]), ldd)
+		}
+	}
+}
+
+// transposeByAVX2 goes by strips of eight rows or six, which is a panel of A,
+// and leaves odd rows and columns to the portable kernel.
+func transposeByAVX2(rows, cols int, src []float32, lds int, dst []float32, ldd int) {
+	const most = chunk / 16
+	whole := cols &^ 7
+	done := rows &^ 7
+	if rows%8 == 6 {
+		done = rows
+	}
+	for c := 0; c < whole; c += most {
+		n := min(most, whole-c)
+		r := 0
+		for ; r+8 <= rows; r += 8 {
+			transpose8AVX2(n, p(src[r*lds+c:]), lds, p(dst[c*ldd+r:]), ldd)
+		}
+		if r < done {
+			transpose6AVX2(n, p(src[r*lds+c:]), lds, p(dst[c*ldd+r:]), ldd)
+		}
+	}
+	if whole < cols && done > 0 {
+		transposeGeneric(done, cols-whole, src[whole:], lds, dst[whole*ldd:], ldd)
+	}
+	if done < rows {
+		transposeGeneric(rows-done, cols, src[done*lds:], lds, dst[done:], ldd)
+	}
+}
+
+func axpy(alpha float32, x, y []float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		axpyAVX512(len(x), alpha, p(x), p(y))
+	case avx2:
+		axpyAVX2(len(x), alpha, p(x), p(y))
+	default:
+		axpyGeneric(alpha, x, y)
+	}
+}
+
+func add(x, y []float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		addAVX512(len(x), p(x), p(y))
+	case avx2:
+		addAVX2(len(x), p(x), p(y))
+	default:
+		addGeneric(x, y)
+	}
+}
+
+func scal(alpha float32, x []float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		scalAVX512(len(x), alpha, p(x))
+	case avx2:
+		scalAVX2(len(x), alpha, p(x))
+	default:
+		scalGeneric(alpha, x)
+	}
+}
+
+func addScalar(alpha float32, x []float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		addScalarAVX512(len(x), alpha, p(x))
+	case avx2:
+		addScalarAVX2(len(x), alpha, p(x))
+	default:
+		addScalarGeneric(alpha, x)
+	}
+}
+
+func relu(slope float32, x, y []float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		reluAVX512(len(x), slope, p(x), p(y))
+	case avx2:
+		reluAVX2(len(x), slope, p(x), p(y))
+	default:
+		reluGeneric(slope, x, y)
+	}
+}
+
+func reluBackward(slope float32, x, dy, dx []float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		reluBackwardAVX512(len(x), 1, slope, p(x), p(dy), p(dx))
+	case avx2:
+		reluBackwardAVX2(len(x), 1, slope, p(x), p(dy), p(dx))
+	default:
+		reluBackwardGeneric(slope, x, dy, dx)
+	}
+}
+
+func sgd(lr, decay, momentum float32, g, h, w []float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		sgdAVX512(len(w), lr, decay, momentum, p(g), p(h), p(w))
+	case avx2:
+		sgdAVX2(len(w), lr, decay, momentum, p(g), p(h), p(w))
+	default:
+		sgdGeneric(lr, decay, momentum, g, h, w)
+	}
+}
+
+func dot(x, y []float32, s *[lanes]float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		dotAVX512(len(x), p(x), p(y), &s[0])
+	case avx2:
+		dotAVX2(len(x), p(x), p(y), &s[0])
+	default:
+		dotGeneric(x, y, s)
+	}
+}
+
+func sumsq(x []float32, s *[lanes]float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		sumsqAVX512(len(x), p(x), &s[0])
+	case avx2:
+		sumsqAVX2(len(x), p(x), &s[0])
+	default:
+		sumsqGeneric(x, s)
+	}
+}
+
+func sum(x []float32, s *[lanes]float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		sumAVX512(len(x), p(x), &s[0])
+	case avx2:
+		sumAVX2(len(x), p(x), &s[0])
+	default:
+		sumGeneric(x, s)
+	}
+}
+
+func asum(x []float32, s *[lanes]float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		asumAVX512(len(x), p(x), &s[0])
+	case avx2:
+		asumAVX2(len(x), p(x), &s[0])
+	default:
+		asumGeneric(x, s)
+	}
+}
+
+func dotRows(m, k int, x []float32, ldx int, w []float32, ldw int, out *[4 * MaxDotRows]float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		switch m {
+		case 1:
+			dot1x4AVX512(k, p(x), ldx, p(w), ldw, &out[0])
+		case 2:
+			dot2x4AVX512(k, p(x), ldx, p(w), ldw, &out[0])
+		case 3:
+			dot3x4AVX512(k, p(x), ldx, p(w), ldw, &out[0])
+		case 4:
+			dot4x4AVX512(k, p(x), ldx, p(w), ldw, &out[0])
+		case 5:
+			dot5x4AVX512(k, p(x), ldx, p(w), ldw, &out[0])
+		case 6:
+			dot6x4AVX512(k, p(x), ldx, p(w), ldw, &out[0])
+		}
+	case avx2:
+		const most = 3
+		for i := 0; i < m; i += most {
+			x, out := p(x[i*ldx:]), &out[4*i]
+			switch min(most, m-i) {
+			case 1:
+				dot1x4AVX2(k, x, ldx, p(w), ldw, out)
+			case 2:
+				dot2x4AVX2(k, x, ldx, p(w), ldw, out)
+			case 3:
+				dot3x4AVX2(k, x, ldx, p(w), ldw, out)
+			}
+		}
+	default:
+		dotRowsGeneric(m, k, x, ldx, w, ldw, out)
+	}
+}
+
+func rank4(m, n int, a, b []float32, ldb int, c []float32, ldc int) {
+	switch isa(current.Load()) {
+	case avx512:
+		rank4AVX512(m, n, p(a), p(b), ldb, p(c), ldc)
+	case avx2:
+		rank4AVX2(m, n, p(a), p(b), ldb, p(c), ldc)
+	default:
+		rank4Generic(m, n, a, b, ldb, c, ldc)
+	}
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"crema/asm"
+	"crema/graph"
+	"crema/internal/glog"
+	"crema/prototxt"
+	"crema/prototxt/caffepb"
+)
+
+// netFlags are the flags of the commands that run a net.
+type netFlags struct {
+	model, weights, phase, stage, gpu string
+	level, threads                    int
+	iterations                        *int // the default differs between commands
+	sets, roots                       listFlag
+	log                               *logFlags
+	ignored                           []string
+}
+
+// addRunFlags adds those flags that say how to run, not what.
+func addRunFlags(fs *flag.FlagSet) *netFlags {
+	f := &netFlags{log: addLogFlags(fs)}
+	fs.StringVar(&f.weights, "weights", "", "trained weights: `files`, separated by commas")
+	fs.IntVar(&f.level, "level", 0, "network level")
+	fs.StringVar(&f.stage, "stage", "", "network `stages`, separated by commas (not to be confused with phase)")
+	fs.StringVar(&f.gpu, "gpu", "", "accepted for Caffe's sake; the CPU is used")
+	fs.IntVar(&f.threads, "threads", 0, "`number` of threads that compute; 0 is one per core")
+	fs.Var(&f.sets, "set", "`FIELD=VALUE` overrides a field of the prototxt files (max_iter=100, layer.conv*.convolution_param.bias_term=false); repeatable")
+	fs.Var(&f.roots, "data-root", "`OLD=NEW` replaces a path, or the folder it begins with, in the prototxt files; repeatable")
+	return f
+}
+
+// addNetFlags adds the flags of a command that runs one net.
+func addNetFlags(fs *flag.FlagSet) *netFlags {
+	f := addRunFlags(fs)
+	fs.StringVar(&f.model, "model", "", "the net, a prototxt `file`")
+	fs.StringVar(&f.phase, "phase", "", "network `phase`, TRAIN or TEST")
+	return f
+}
+
+// accept adds flags that caffe takes with every action, though this one does
+// not look at them; a line in the log says so when one is given.
+func (f *netFlags) accept(fs *flag.FlagSet, names ...string) {
+	for _, n := range names {
+		if fs.Lookup(n) == nil {
+			fs.String(n, "", "accepted for Caffe's sake; no effect here")
+		}
+		f.ignored = append(f.ignored, n)
+	}
+}
+
+// need reports the first of the named flags that has no value.
+func need(fs *flag.FlagSet, names ...string) error {
+	for _, n := range names {
+		if fs.Lookup(n).Value.String() == "" {
+			return usageError{fmt.Errorf("needs -%s; 'crema %s --help' lists the flags", n, fs.Name())}
+		}
+	}
+	return nil
+}
+
+// parsePhase reads the value of -phase.
+func parsePhase(v string, unset caffepb.Phase) (caffepb.Phase, error) {
+	switch v {
+	case "":
+		return unset, nil
+	case "TRAIN":
+		return caffepb.Phase_TRAIN, nil
+	case "TEST":
+		return caffepb.Phase_TEST, nil
+	}
+	return 0, usageError{fmt.Errorf("-phase=%s: must be TRAIN or TEST", v)}
+}
+
+// splitList splits a comma-separated list, dropping empty items.
+func splitList(s string) []string {
+	var list []string
+	for x := range strings.SplitSeq(s, ",") {
+		if x = strings.TrimSpace(x); x != "" {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+// A runEnv is what a command that runs a net has beside its flags.
+type runEnv struct {
+	console *console
+	log     *runLog
+	sets    *prototxt.Overrides
+	roots   prototxt.Roots
+}
+
+// start parses the arguments, opens the log and sets the number of threads.
+func (f *netFlags) start(fs *flag.FlagSet, args []string, s stdio) (*runEnv, error) {
+	pos, err := parseFlags(fs, args)
+	if err != nil {
+		return nil, err
+	}
+	if len(pos) > 0 {
+		return nil, usageError{fmt.Errorf("unexpected argument %q", pos[0])}
+	}
+	if f.iterations != nil && *f.iterations < 1 {
+		return nil, usageError{fmt.Errorf("-iterations=%d: must be at least 1", *f.iterations)}
+	}
+	if f.threads < 0 {
+		return nil, usageError{fmt.Errorf("-threads=%d: must not be negative", f.threads)}
+	}
+	if err := asm.EnvError(); err != nil {
+		return nil, err
+	}
+	r := &runEnv{console: newConsole(s.err)}
+	if r.sets, err = prototxt.ParseOverrides(f.sets); err != nil {
+		return nil, usageError{err}
+	}
+	if r.roots, err = prototxt.ParseRoots(f.roots); err != nil {
+		return nil, usageError{err}
+	}
+	if r.log, err = f.log.open(r.console); err != nil {
+		return nil, err
+	}
+	if f.threads > 0 {
+		runtime.GOMAXPROCS(f.threads)
+	}
+	fs.Visit(func(x *flag.Flag) {
+		if slices.Contains(f.ignored, x.Name) {
+			glog.Warnf(r.log.Logger, "-%s has no effect on %s", x.Name, fs.Name())
+		}
+	})
+	return r, nil
+}
+
+// Close closes the log; err is what the command ended with, which it returns.
+func (r *runEnv) Close(err error) error {
+	if err == nil {
+		return r.log.Close(nil)
+	}
+	var exit exitError
+	if errors.As(err, &exit) {
+		return errors.Join(err, r.log.Close(nil))
+	}
+	return r.log.Close(err)
+}
+
+// useCPU logs what computes: always the CPU, whatever asked for a GPU.
+func (r *runEnv) useCPU(gpu string, sp *caffepb.SolverParameter) {
+	asked := ""
+	switch {
+	case gpu != "":
+		asked = "-gpu=" + gpu
+	case sp != nil && sp.SolverMode != nil && sp.GetSolverMode() == caffepb.SolverParameter_GPU:
+		asked = "solver_mode: GPU"
+	}
+	if asked != "" {
+		glog.Infof(r.log.Logger, "%s is ignored: crema computes on the CPU.", asked)
+	}
+	glog.Infof(r.log.Logger, "Use CPU.")
+}
+
+// loadNet builds the net of -model, with -set applied, and loads -weights.
+func (r *runEnv) loadNet(f *netFlags, phase caffepb.Phase, seed uint64) (*graph.Net, error) {
+	r.useCPU(f.gpu, nil)
+	np, src, err := prototxt.ReadNetPos(f.model)
+	if err != nil {
+		return nil, err
+	}
+	src.Notes.Log(r.log.Logger, f.model)
+	graph.SetState(np, phase, f.level, splitList(f.stage))
+	if err := r.sets.ApplyNet(np); err != nil {
+		return nil, err
+	}
+	if err := r.sets.Unused(); err != nil {
+		return nil, err
+	}
+	net, err := graph.New(np, graph.Options{Seed: seed, Log: r.log.Logger, ResolvePath: r.roots.Resolve})
+	if err != nil {
+		return nil, locate(src, err)
+	}
+	for _, w := range splitList(f.weights) {
+		if err := net.LoadWeights(r.roots.Resolve(w)); err != nil {
+			return nil, errors.Join(err, net.Close())
+		}
+	}
+	return net, nil
+}
+
+// locate puts before an error in a net the place of the layer that has it.
+func locate(src *prototxt.Source, err error) error {
+	at := src.File
+	var in *graph.LayerError
+	if errors.As(err, &in) && len(src.Notes) == 0 { // an upgrade may have moved the layers
+		at = src.At(fmt.Sprintf("layer[%d]", in.Index))
+	}
+	return fmt.Errorf("%s: %w", at, err)
+}

@@ -1,0 +1,102 @@
+package conv
+
+import (
+	"crema/gemm"
+	"crema/internal/par"
+)
+
+// scatterWidth is how many output pixels are multiplied at a time. It decides
+// the order in which contributions are added to a pixel, so it is a constant,
+// whatever the caches.
+const scatterWidth = 256
+
+// col2imGroup computes the input gradient of one group for any stride.
+func col2imGroup(p *Plan, _ Direction, g int, dy, w, _, dx []float32) {
+	s := &p.s
+	kg, cg, taps := s.K/s.Group, s.C/s.Group, s.R*s.S
+	t := scatters.get()
+	t.p = p
+	t.dy, t.dx = dy[g*kg*p.oh*p.ow:], dx[g*cg*s.H*s.W:]
+	t.left.Reset(cg*taps, kg)
+	t.left.PackTransposed(0, t.left.Panels(), w[g*kg*cg*taps:], cg*taps)
+	// Channels of an image are split only so far that all workers have work.
+	threads := p.threads
+	if threads <= 0 {
+		threads = par.Threads()
+	}
+	t.channelGroups = min(cg, ceilDiv(2*threads, s.N*s.Group))
+	par.Run(p.threads, s.N*t.channelGroups, t)
+	t.left.Release()
+	*t = scatter{}
+	scatters.put(t)
+}
+
+// scatter is the job of one group. Rows of the product are the channels and
+// taps, columns the output pixels of one image.
+type scatter struct {
+	p             *Plan
+	left          gemm.Packed
+	dy, dx        []float32
+	channelGroups int
+}
+
+var scatters freeList[scatter]
+
+// Do computes some channels of one image.
+func (t *scatter) Do(task int) {
+	p, s := t.p, &t.p.s
+	kg, cg, taps := s.K/s.Group, s.C/s.Group, s.R*s.S
+	pix := p.oh * p.ow
+	img := task / t.channelGroups
+	c0, c1 := part(cg, t.channelGroups, task%t.channelGroups)
+	dx := t.dx[img*s.C*s.H*s.W:]
+	clear(dx[c0*s.H*s.W : c1*s.H*s.W])
+
+	// The panels that hold rows of these channels; some rows of the first and
+	// last may belong to others and are left out afterwards.
+	_, mr := t.left.PanelRows(0)
+	lo, hi := c0*taps/mr, ceilDiv(c1*taps, mr)
+	first := lo * mr
+	last, h := t.left.PanelRows(hi - 1)
+
+	// One pixel per column: the output gradient as it lies.
+	grad := columns{c: kg, h: 1, w: pix, image: s.K * pix, oh: 1, ow: pix, r: 1, s: 1, strideH: 1, strideW: 1, stepH: 1, stepW: 1}
+	nr := t.left.Width()
+	bp, bbuf := scratch.Get(t.left.PanelSize(scatterWidth))
+	tile, tbuf := scratch.Get((last + h - first) * scatterWidth)
+	for q0 := 0; q0 < pix; q0 += scatterWidth {
+		n := min(scatterWidth, pix-q0)
+		for b := range t.left.Blocks() {
+			p0, kc := t.left.Block(b)
+			grad.pack(t.dy[img*s.K*pix:], nr, p0, kc, q0, n, bp)
+			t.left.Multiply(b, lo, hi, 1, bp, n, tile, scatterWidth, b > 0)
+		}
+		for row := c0 * taps; row < c1*taps; row++ {
+			c, rs := row/taps, row%taps
+			t.add(tile[(row-first)*scatterWidth:][:n], q0, rs, dx[c*s.H*s.W:][:s.H*s.W])
+		}
+	}
+	scratch.Put(tbuf)
+	scratch.Put(bbuf)
+}
+
+// add adds the contributions of one tap and one channel to the image.
+func (t *scatter) add(v []float32, q0, rs int, dx []float32) {
+	p, s := t.p, &t.p.s
+	for i := 0; i < len(v); {
+		oy, ox := (q0+i)/p.ow, (q0+i)%p.ow
+		w := min(p.ow-ox, len(v)-i)
+		iy := oy*s.StrideH - s.PadH + rs/s.S*s.DilationH
+		if iy >= 0 && iy < s.H {
+			ix := ox*s.StrideW - s.PadW + rs%s.S*s.DilationW
+			row := dx[iy*s.W:][:s.W]
+			for _, x := range v[i : i+w] {
+				if uint(ix) < uint(len(row)) {
+					row[ix] += x
+				}
+				ix += s.StrideW
+			}
+		}
+		i += w
+	}
+}

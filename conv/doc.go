@@ -1,0 +1,36 @@
+// Package conv computes 2-D convolutions (strictly, cross-correlations, as
+// Caffe does) and their gradients.
+//
+// Arrays are row-major float32: activations N×C×H×W, weights K×(C/Group)×R×S,
+// biases K. The output pixel (oy, ox) of filter k is
+//
+//	y[n,k,oy,ox] = bias[k] + Σ w[k,c,r,s] · x[n, g·C/Group+c, oy·StrideH−PadH+r·DilationH, ox·StrideW−PadW+s·DilationW]
+//
+// over c, r, s, where g is the group of k and x is zero outside the image.
+//
+// # Plans
+//
+// A [Plan] is a shape and a choice of algorithms, made once. It is immutable
+// and may be used from several goroutines; scratch memory is pooled, so that
+// its methods do not allocate in steady state. The environment variable
+// CREMA_CONV or Options.Algorithm forces an algorithm.
+//
+// # Algorithms
+//
+// For each direction the first algorithm of an ordered list that accepts the
+// shape is taken:
+//
+//   - 1x1: a filter of one pixel, stride 1 and no padding, is a matrix product
+//     of the weights and the image as it lies.
+//   - implicit: the matrix whose columns are the input windows of the output
+//     pixels (im2col) is never stored: each worker packs some hundred columns
+//     of it at a time, straight from the image, as panels for the micro-kernel.
+//     Pixels of all images form one long row, so small images fill whole
+//     tiles. The gradient of the data is the same with the roles of input and
+//     output exchanged if the stride is 1.
+//   - col2im: the gradient of the data for other strides: products of the
+//     transposed weights and the output gradient, added to the image.
+//
+// Results depend on shape, operands, algorithm and instruction set only, not
+// on the number of workers: tasks split outputs, and every sum has one order.
+package conv

@@ -1,0 +1,40 @@
+// Package data turns databases and files of images into batches of blobs.
+//
+//	DB (lmdb, leveldb)  ─┐                                   ┌─ decode ─ transform ─┐
+//	list of image files ─┴─ Source: records in order ─ batch ┤  (several workers)   ├─ Loader.Next
+//	                                                         └──────────────────────┘
+//
+// A [Source] hands out records one after another, for ever: behind the last
+// one it begins again. A [Loader] reads records ahead of its consumer, decodes
+// and transforms them on several goroutines and returns batches in the
+// source's order. A [Transformer] crops, mirrors, subtracts means and scales
+// (Caffe's data_transformer.cpp). The same parts, run the other way, make
+// databases: [ConvertImages], [ConvertMNIST], [CreateDB], [ComputeMean].
+//
+// # Pictures
+//
+// An [Image] is planar, C×H×W, rows from the top, channels in the order blue,
+// green, red (and alpha where a file has it and nothing was forced): what
+// OpenCV gives Caffe. PNG files are read as OpenCV reads them, 16-bit samples by
+// their high byte. JPEG files are decoded as libjpeg decodes them, with smoothed
+// chroma: baseline files to the bit, by a decoder of our own that is also faster
+// than image/jpeg; others (progressive, CMYK, unusual sampling) by image/jpeg,
+// whose samples may differ by up to three levels. EXIF orientation is not
+// applied: Caffe's answer depends on the OpenCV release it was built with, and
+// data sets made for it are upright.
+//
+// # Determinism
+//
+// A crop or mirror is drawn from a stream keyed by the seed, the layer's name,
+// the phase and the record's ordinal (how many records were handed out before
+// it). It depends neither on the number of workers nor on how far ahead the
+// loader reads. A [Position] (ordinal and next key) is therefore all that an
+// exact resume needs, and it is the position of what was consumed, not of what
+// was read ahead.
+//
+// # Concurrency and ownership
+//
+// A Loader belongs to one goroutine; it owns its Source, and the Source its
+// DB. Keys and values of a [DB] are valid until it is closed and must not be
+// written to. A Transformer is immutable and may be shared.
+package data

@@ -1,0 +1,423 @@
+package data
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"image/png"
+	"sync"
+
+	"crema/prototxt/caffepb"
+)
+
+// An Image is a planar picture of C×H×W samples (see the package comment for
+// the order of channels). Its buffers are reused by whatever fills it next.
+type Image struct {
+	C, H, W int
+	// Pix holds the samples; nil if Float does.
+	Pix []byte
+	// Float holds the samples of records with float_data; nil if Pix does.
+	Float []float32
+
+	buf      []byte    // owned; Pix may also point into a database
+	floatBuf []float32 // owned
+	jpeg     *baselineDecoder
+}
+
+// imagePool holds *Image for use as scratch.
+var imagePool = sync.Pool{New: func() any { return new(Image) }}
+
+// alloc shapes im as c×h×w bytes in its own buffer, with unspecified values.
+func (im *Image) alloc(c, h, w int) {
+	n := c * h * w
+	if cap(im.buf) < n {
+		im.buf = make([]byte, n)
+	}
+	im.C, im.H, im.W, im.Pix, im.Float = c, h, w, im.buf[:n], nil
+}
+
+// plane returns channel c of the bytes.
+func (im *Image) plane(c int) []byte {
+	n := im.H * im.W
+	return im.Pix[c*n : (c+1)*n]
+}
+
+// Datum returns im as a raw record with that label. The record shares im's
+// samples.
+func (im *Image) Datum(label int) *caffepb.Datum {
+	c, h, w, l := int32(im.C), int32(im.H), int32(im.W), int32(label)
+	return &caffepb.Datum{Channels: &c, Height: &h, Width: &w, Label: &l, Data: im.Pix, FloatData: im.Float}
+}
+
+// A ColorMode says how many channels a decoded file gives.
+type ColorMode int
+
+const (
+	// Native keeps what the file has: 1 for grey, 3 for colour, 4 for PNG
+	// files with transparency (cv::imdecode with IMREAD_UNCHANGED).
+	Native ColorMode = iota
+	// Color gives 3 channels; alpha is dropped, not blended (IMREAD_COLOR).
+	Color
+	// Gray gives 1 channel (IMREAD_GRAYSCALE): the luma of a JPEG file as
+	// stored, libpng's weighted sum of a PNG file.
+	Gray
+)
+
+// maxPixels is OpenCV's limit on the size of a picture
+// (CV_IO_MAX_IMAGE_PIXELS). It is checked before anything is allocated.
+const maxPixels = 1 << 30
+
+var errTooLarge = errors.New("picture of more than 2^30 pixels")
+
+type fileFormat int
+
+const (
+	formatJPEG fileFormat = iota
+	formatPNG
+)
+
+// A header is what the first bytes of an image file say.
+type header struct {
+	format fileFormat
+	h, w   int
+	native int // channels under Native
+}
+
+// channels returns the number of channels a mode gives.
+func (h header) channels(mode ColorMode) int {
+	switch mode {
+	case Color:
+		return 3
+	case Gray:
+		return 1
+	}
+	return h.native
+}
+
+var (
+	jpegMagic = []byte{0xff, 0xd8, 0xff}
+	pngMagic  = []byte("\x89PNG\r\n\x1a\n")
+)
+
+// readHeader finds the size and kind of an image file from its bytes; the
+// file's name plays no part, as in OpenCV.
+func readHeader(b []byte) (header, error) {
+	var hd header
+	var err error
+	switch {
+	case bytes.HasPrefix(b, jpegMagic):
+		hd, err = jpegHeader(b)
+	case bytes.HasPrefix(b, pngMagic):
+		hd, err = pngHeader(b)
+	case len(b) == 0:
+		return hd, errors.New("empty image")
+	default:
+		return hd, fmt.Errorf("neither a JPEG nor a PNG file (it starts with %q)", b[:min(len(b), 8)])
+	}
+	if err != nil {
+		return hd, err
+	}
+	if hd.w <= 0 || hd.h <= 0 {
+		return hd, fmt.Errorf("picture of %d×%d pixels", hd.h, hd.w)
+	}
+	if hd.h > maxPixels/hd.w {
+		return hd, errTooLarge
+	}
+	return hd, nil
+}
+
+// jpegHeader walks the segments up to the frame header (ITU T.81, B.2.2).
+func jpegHeader(b []byte) (header, error) {
+	for i := 2; i+4 <= len(b); {
+		if b[i] != 0xff {
+			i++ // stray bytes between segments, which libjpeg skips too
+			continue
+		}
+		m := b[i+1]
+		if m == 0xff || m == 0 || m == 1 || 0xd0 <= m && m <= 0xd8 {
+			i++
+			continue
+		}
+		if m == 0xd9 || m == 0xda {
+			break
+		}
+		n := int(binary.BigEndian.Uint16(b[i+2:]))
+		// SOF0 to SOF15 but for DHT, JPG and DAC, which share the range.
+		if 0xc0 <= m && m <= 0xcf && m != 0xc4 && m != 0xc8 && m != 0xcc {
+			if n < 8 || i+10 > len(b) {
+				break
+			}
+			s := b[i+4:]
+			hd := header{format: formatJPEG, h: int(binary.BigEndian.Uint16(s[1:])), w: int(binary.BigEndian.Uint16(s[3:])), native: 3}
+			if s[5] == 1 {
+				hd.native = 1
+			}
+			return hd, nil
+		}
+		i += 2 + n
+	}
+	return header{}, errors.New("JPEG file without a frame header")
+}
+
+// PNG colour types (PNG specification, 11.2.2).
+const (
+	pngGray    = 0
+	pngRGB     = 2
+	pngPalette = 3
+)
+
+// pngHeader reads IHDR, and looks for tRNS, which decides whether OpenCV keeps
+// a fourth channel.
+func pngHeader(b []byte) (header, error) {
+	if len(b) < 33 || string(b[12:16]) != "IHDR" {
+		return header{}, errors.New("PNG file without IHDR")
+	}
+	w, h := binary.BigEndian.Uint32(b[16:]), binary.BigEndian.Uint32(b[20:])
+	if w > maxPixels || h > maxPixels {
+		return header{}, errTooLarge
+	}
+	hd := header{format: formatPNG, h: int(h), w: int(w), native: 4}
+	switch b[25] {
+	case pngGray:
+		hd.native = 1
+	case pngRGB, pngPalette:
+		hd.native = 3
+		for i := 8; i+12 <= len(b); {
+			n := int(binary.BigEndian.Uint32(b[i:]))
+			name := string(b[i+4 : i+8])
+			if name == "tRNS" {
+				hd.native = 4
+			}
+			if name == "tRNS" || name == "IDAT" || n > len(b) {
+				break
+			}
+			i += 12 + n
+		}
+	}
+	return hd, nil
+}
+
+// DecodeImage decodes the bytes of a JPEG or PNG file into im.
+func DecodeImage(b []byte, mode ColorMode, im *Image) error {
+	_, err := decodeImage(b, mode, im)
+	return err
+}
+
+// decodeImage is DecodeImage; it also returns the number of channels the file
+// gives under Native.
+func decodeImage(b []byte, mode ColorMode, im *Image) (native int, err error) {
+	hd, err := readHeader(b)
+	if err != nil {
+		return 0, err
+	}
+	var m image.Image
+	if hd.format == formatJPEG {
+		if im.jpeg == nil {
+			im.jpeg = new(baselineDecoder)
+		}
+		if m, err = im.jpeg.decode(b); err != nil {
+			m, err = jpeg.Decode(&eoiReader{b: b})
+		}
+	} else {
+		m, err = png.Decode(bytes.NewReader(b))
+	}
+	if err != nil {
+		return 0, err
+	}
+	if s := m.Bounds().Size(); s.X != hd.w || s.Y != hd.h {
+		return 0, fmt.Errorf("picture is %d×%d, its header says %d×%d", s.Y, s.X, hd.h, hd.w)
+	}
+	im.alloc(hd.channels(mode), hd.h, hd.w)
+	switch m := m.(type) {
+	case *image.YCbCr:
+		if im.C == 1 {
+			copyGray(im, m.Y, m.YStride)
+		} else {
+			ycbcrToBGR(m, im)
+		}
+	case *image.Gray:
+		copyGray(im, m.Pix, m.Stride)
+	case *image.CMYK:
+		convertRows(im, cmykRow(m), grayBT601x14)
+	case *image.RGBA:
+		if hd.format == formatJPEG {
+			convertRows(im, rgbaRow(m.Pix, m.Stride), grayJPEG)
+		} else {
+			convertRows(im, rgbaRow(m.Pix, m.Stride), grayPNG)
+		}
+	case *image.NRGBA:
+		convertRows(im, rgbaRow(m.Pix, m.Stride), grayPNG)
+	case *image.Gray16:
+		convertRows(im, gray16Row(m), grayPNG)
+	case *image.RGBA64:
+		convertRows(im, rgba64Row(m.Pix, m.Stride, im.C == 1), grayPNG)
+	case *image.NRGBA64:
+		convertRows(im, rgba64Row(m.Pix, m.Stride, im.C == 1), grayPNG)
+	case *image.Paletted:
+		convertRows(im, palettedRow(m), grayPNG)
+	default:
+		return 0, fmt.Errorf("unsupported kind of picture %T", m)
+	}
+	return hd.native, nil
+}
+
+// An eoiReader reads b and then, for ever, end-of-image markers: a JPEG file
+// whose last bytes are missing still decodes, as with libjpeg, if its picture
+// data are all there.
+type eoiReader struct {
+	b []byte
+	n int // end-of-image bytes given
+}
+
+func (r *eoiReader) Read(p []byte) (int, error) {
+	if len(r.b) > 0 {
+		n := copy(p, r.b)
+		r.b = r.b[n:]
+		return n, nil
+	}
+	if r.n >= 2 || len(p) == 0 {
+		return 0, errTruncated
+	}
+	p[0] = [2]byte{0xff, 0xd9}[r.n]
+	r.n++
+	return 1, nil
+}
+
+var errTruncated = errors.New("JPEG file is cut off")
+
+// copyGray copies luma or grey samples to every channel of im.
+func copyGray(im *Image, pix []byte, stride int) {
+	p := im.plane(0)
+	for y := range im.H {
+		copy(p[y*im.W:(y+1)*im.W], pix[y*stride:])
+	}
+	for c := 1; c < im.C; c++ {
+		copy(im.plane(c), p)
+	}
+}
+
+// A rowFunc writes row y as interleaved red, green, blue, alpha.
+type rowFunc func(y int, rgba []byte)
+
+// A grayFunc weighs red, green and blue.
+type grayFunc func(r, g, b int) byte
+
+// convertRows fills im from RGBA rows. One channel of a colour picture is the
+// weighted sum; of a grey one, where the three are equal, it is the sample.
+func convertRows(im *Image, row rowFunc, gray grayFunc) {
+	buf := make([]byte, 4*im.W)
+	n := im.H * im.W
+	for y := range im.H {
+		row(y, buf)
+		o := y * im.W
+		if im.C == 1 {
+			for x := range im.W {
+				r, g, b := buf[4*x], buf[4*x+1], buf[4*x+2]
+				if r == g && g == b {
+					im.Pix[o+x] = r
+				} else {
+					im.Pix[o+x] = gray(int(r), int(g), int(b))
+				}
+			}
+			continue
+		}
+		for x := range im.W {
+			im.Pix[o+x] = buf[4*x+2]
+			im.Pix[n+o+x] = buf[4*x+1]
+			im.Pix[2*n+o+x] = buf[4*x]
+		}
+		if im.C == 4 {
+			for x := range im.W {
+				im.Pix[3*n+o+x] = buf[4*x+3]
+			}
+		}
+	}
+}
+
+// libpng's weights of red, green and blue (png_set_rgb_to_gray) as OpenCV sets
+// them, 0.299 and 0.587: 15-bit fractions, cut off.
+const (
+	pngR = 29900 * 32768 / 100000
+	pngG = 58700 * 32768 / 100000
+	pngB = 32768 - pngR - pngG
+)
+
+// grayPNG is libpng's png_do_rgb_to_gray of 8-bit samples, which cuts off too.
+func grayPNG(r, g, b int) byte { return byte((pngR*r + pngG*g + pngB*b) >> 15) }
+
+// grayJPEG is libjpeg's rgb_gray_convert (jdcolor.c), 16-bit fractions.
+func grayJPEG(r, g, b int) byte {
+	return byte((19595*r + 38470*g + 7471*b + 32768) >> 16)
+}
+
+// grayBT601x14 is OpenCV's own conversion of rows (imgcodecs utils.cpp),
+// 14-bit fractions.
+func grayBT601x14(r, g, b int) byte {
+	return byte((4899*r + 9617*g + 1868*b + 8192) >> 14)
+}
+
+func rgbaRow(pix []byte, stride int) rowFunc {
+	return func(y int, rgba []byte) { copy(rgba, pix[y*stride:]) }
+}
+
+// rgba64Row keeps the high byte of each sample, as png_set_strip_16 does. If
+// gray is set it weighs the 16-bit samples first, rounding, as libpng does.
+func rgba64Row(pix []byte, stride int, gray bool) rowFunc {
+	return func(y int, rgba []byte) {
+		s := pix[y*stride:]
+		for i := range rgba {
+			rgba[i] = s[2*i]
+		}
+		if !gray {
+			return
+		}
+		for i := 0; i < len(rgba); i += 4 {
+			at := func(c int) int { return int(binary.BigEndian.Uint16(s[2*(i+c):])) }
+			v := byte((pngR*at(0) + pngG*at(1) + pngB*at(2) + 16384) >> 15 >> 8)
+			rgba[i], rgba[i+1], rgba[i+2] = v, v, v
+		}
+	}
+}
+
+func gray16Row(m *image.Gray16) rowFunc {
+	return func(y int, rgba []byte) {
+		s := m.Pix[y*m.Stride:]
+		for x := 0; x < len(rgba); x += 4 {
+			v := s[x/2]
+			rgba[x], rgba[x+1], rgba[x+2], rgba[x+3] = v, v, v, 255
+		}
+	}
+}
+
+// cmykRow undoes image/jpeg's inversion and applies OpenCV's conversion of
+// libjpeg's CMYK samples (icvCvt_CMYK2BGR): v = k - ((255 - v)·k >> 8).
+func cmykRow(m *image.CMYK) rowFunc {
+	return func(y int, rgba []byte) {
+		s := m.Pix[y*m.Stride:][:len(rgba)]
+		for x := 0; x < len(rgba); x += 4 {
+			k := 255 - int(s[x+3])
+			rgba[x] = byte(k - int(s[x])*k>>8)
+			rgba[x+1] = byte(k - int(s[x+1])*k>>8)
+			rgba[x+2] = byte(k - int(s[x+2])*k>>8)
+			rgba[x+3] = 255
+		}
+	}
+}
+
+func palettedRow(m *image.Paletted) rowFunc {
+	var pal [256][4]byte
+	for i, c := range m.Palette {
+		n := color.NRGBAModel.Convert(c).(color.NRGBA)
+		pal[i] = [4]byte{n.R, n.G, n.B, n.A}
+	}
+	return func(y int, rgba []byte) {
+		s := m.Pix[y*m.Stride:]
+		for x := 0; x < len(rgba); x += 4 {
+			copy(rgba[x:x+4], pal[s[x/4]][:])
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package gemm
+
+import (
+	"crema/asm"
+	"crema/internal/par"
+)
+
+// Products of a few rows with at least skinnySize elements of B (more than
+// caches near the core hold) are limited by reading B: those of up to dotRows
+// rows if B is transposed. Otherwise C is read and written for every four rows
+// of B, and more than rankRows rows are faster with B packed.
+const (
+	dotRows    = 16
+	rankRows   = 8
+	skinnySize = 1 << 18
+	// skinnyDepth is the part of a row of B that is multiplied at a time when B
+	// is transposed; that much of six rows of A stays in the level-1 cache.
+	skinnyDepth = 1024
+	// skinnyWidth is the most of a row of C that is summed at a time otherwise:
+	// six such rows stay in the level-2 cache, while long pieces of the rows of
+	// B are read.
+	skinnyWidth = 4096
+)
+
+// skinny reports whether the product is done without packing B. The portable
+// kernels are limited by arithmetic in any case.
+func (j *job) skinny() bool {
+	most := rankRows
+	if j.transB {
+		most = dotRows
+	}
+	return j.m <= most && j.n >= 64 && j.k >= 16 && j.n*j.k >= skinnySize && asm.ISA() != "generic"
+}
+
+// runSkinny spreads parts of C over the workers. op(A), alpha in it, is copied
+// first: rows one after the other if B is transposed; else in groups of four
+// columns.
+func (j *job) runSkinny() {
+	rows, buf := packing.Get(j.m * j.k)
+	at := func(i, p int) float32 {
+		if j.transA {
+			return j.alpha * j.a[p*j.lda+i]
+		}
+		return j.alpha * j.a[i*j.lda+p]
+	}
+	if j.transB {
+		for i := range j.m {
+			for p := range j.k {
+				rows[i*j.k+p] = at(i, p)
+			}
+		}
+	} else {
+		for p := range j.k {
+			first := p &^ 3
+			width := min(4, j.k-first)
+			for i := range j.m {
+				rows[first*j.m+i*width+p-first] = at(i, p)
+			}
+		}
+	}
+	j.rows = rows
+	if j.transB {
+		j.phase = dotPhase
+		j.colGroups = min(ceilDiv(j.n, 4), 256)
+	} else {
+		j.phase = rankPhase
+		j.colGroups = ceilDiv(j.n, skinnyWidth)
+		if threads := par.Threads(); j.threads != 1 {
+			j.colGroups = ceilDiv(j.colGroups, threads) * threads
+		}
+	}
+	par.Run(j.threads, j.colGroups, j)
+	j.rows = nil
+	packing.Put(buf)
+}
+
+// dots computes columns of C as dot products of rows of A and of the stored B,
+// four rows of B at a time.
+func (j *job) dots(task int) {
+	lo, hi := part(ceilDiv(j.n, 4), j.colGroups, task)
+	j0, j1 := 4*lo, min(4*hi, j.n)
+	j.scale(0, j.m, j0, j1)
+	var sums [4 * asm.MaxDotRows]float32
+	for q := j0; q < j1; q += 4 {
+		// The last four may overlap the ones before them: what is computed
+		// twice is added once.
+		first := min(q, j.n-4)
+		for p := 0; p < j.k; p += skinnyDepth {
+			kc := min(skinnyDepth, j.k-p)
+			for i := 0; i < j.m; i += asm.MaxDotRows {
+				h := min(asm.MaxDotRows, j.m-i)
+				asm.DotRows(h, kc, j.rows[i*j.k+p:], j.k, j.b[first*j.ldb+p:], j.ldb, &sums)
+				for r := range h {
+					row := j.c[(i+r)*j.ldc+first:][:4]
+					for s := q - first; s < 4; s++ {
+						row[s] += sums[4*r+s]
+					}
+				}
+			}
+		}
+	}
+}
+
+// ranks adds to a part of C, which stays in cache, four rows of B at a time.
+func (j *job) ranks(task int) {
+	const unit = 32
+	lo, hi := part(ceilDiv(j.n, unit), j.colGroups, task)
+	j0 := lo * unit
+	n := min(hi*unit, j.n) - j0
+	j.scale(0, j.m, j0, j0+n)
+	p := 0
+	for ; p+4 <= j.k; p += 4 {
+		asm.Rank4(j.m, n, j.rows[p*j.m:], j.b[p*j.ldb+j0:], j.ldb, j.c[j0:], j.ldc)
+	}
+	rest := j.k - p
+	for i := range j.m {
+		for r := range rest {
+			asm.Axpy(j.rows[p*j.m+i*rest+r], j.b[(p+r)*j.ldb+j0:][:n], j.c[i*j.ldc+j0:][:n])
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package layers
+
+import (
+	"testing"
+
+	"crema/internal/tensor"
+)
+
+func TestEuclideanLoss(t *testing.T) {
+	// (1 + 4 + 9 + 16) / (2·2)
+	a, b := blobOf(shape(2, 2), 1, 2, 3, 4), blobOf(shape(2, 1, 2), 0, 4, 0, 0)
+	l, top := newLayer(t, testContext(train), `type: "EuclideanLoss"`, blobs(a, b), 1)
+	wantShape(t, "loss", top[0])
+	forward(t, l, blobs(a, b), top)
+	equal(t, "loss", top[0].Data(), 7.5)
+	top[0].Diff()[0] = 4
+	backward(t, l, blobs(a, b), top)
+	equal(t, "gradient", a.Diff(), 2, -4, 6, 8)
+	equal(t, "gradient of the second", b.Diff(), -2, 4, -6, -8)
+	a.Diff()[0] = 77
+	if err := l.Backward(top, []bool{false, true}, blobs(a, b)); err != nil {
+		t.Fatal(err)
+	}
+	if a.Diff()[0] != 77 {
+		t.Error("Backward wrote a gradient that was not asked for")
+	}
+}
+
+func TestEuclideanLossGradient(t *testing.T) {
+	checkGradient(t, gradCheck{}, `type: "EuclideanLoss"`, blobs(randomBlob(1, 3, 2, 2), randomBlob(2, 3, 4)), 1)
+}
+
+func TestEuclideanLossThreads(t *testing.T) {
+	const n = 5*lossChunk + 17
+	sameForThreads(t, func() [][]float32 {
+		a, b := randomBlob(1, 1, n), randomBlob(2, 1, n)
+		l, top := newLayer(t, testContext(train), `type: "EuclideanLoss"`, blobs(a, b), 1)
+		forward(t, l, blobs(a, b), top)
+		top[0].Diff()[0] = 1
+		backward(t, l, blobs(a, b), top)
+		return [][]float32{clone(top[0].Data()), clone(a.Diff()), clone(b.Diff())}
+	})
+}
+
+func TestEuclideanLossErrors(t *testing.T) {
+	wantError(t, train, `type: "EuclideanLoss"`, blobs(tensor.New(2, 3), tensor.New(3, 2)), 1, "same first dimension")
+	wantError(t, train, `type: "EuclideanLoss"`, blobs(tensor.New(2, 3), tensor.New(2, 4)), 1, "equally many values")
+}

@@ -1,0 +1,425 @@
+package layers
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"crema/internal/par"
+	"crema/internal/rng"
+	"crema/internal/tensor"
+	"crema/prototxt/caffepb"
+)
+
+func init() {
+	Register(Type{
+		Name:    "Pooling",
+		New:     newPooling,
+		Bottoms: Exactly(1),
+		Tops:    Between(1, 2),
+	})
+}
+
+// pooling reduces windows of each N×C×H×W plane to one value (Caffe's
+// pooling_layer.cpp, and pooling_layer.cu for STOCHASTIC):
+//
+//	MAX         the greatest; the first of equals. A window of NaN only gives
+//	            −FLT_MAX and no gradient.
+//	AVE         the sum divided by the size of the window, cut off at the edge
+//	            of the padded image (padding counts, what lies beyond does not)
+//	STOCHASTIC  TRAIN: an element drawn with a probability in proportion to its
+//	            value, which should not be negative (Zeiler, Fergus 2013);
+//	            TEST: Σx²/Σx, the mean weighted so, or 0 if Σx ≤ 0, without
+//	            gradient. Draws are keyed by the seed, the layer's name, the
+//	            number of the Forward in TRAIN, and the plane.
+//
+// With MAX a second top gives the index of each maximum in its plane. If there
+// is padding, a last window that would start beyond it is dropped. Fields of
+// pooling_param:
+//
+//	pool (MAX)              MAX, AVE, STOCHASTIC
+//	kernel_size (required)  or kernel_h and kernel_w
+//	stride (1)              or stride_h and stride_w
+//	pad (0)                 or pad_h and pad_w; less than the kernel; not for
+//	                        STOCHASTIC
+//	global_pooling (false)  the kernel is the image; then no kernel, pad 0 and
+//	                        stride 1
+//	round_mode (CEIL)       CEIL, FLOOR: rounding of the output size
+//	engine                  accepted, without effect
+type pooling struct {
+	base
+	method              caffepb.PoolingParameter_PoolMethod
+	global, floor       bool
+	kernel, stride, pad [2]int // for H and W
+	in, out             [2]int // size of a plane
+
+	// For MAX and STOCHASTIC the chosen element of each window, as an index
+	// into its plane, or -1. Forward records it only where a Backward is to be
+	// expected; maskValid tells whether it did.
+	mask      []int32
+	maskValid bool
+	forwards  uint64 // STOCHASTIC in the TRAIN phase
+}
+
+// stochasticPooling is pooling with a position: how many masks were drawn.
+type stochasticPooling struct{ *pooling }
+
+func newPooling(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
+	l := &pooling{base: newBase(p, ctx)}
+	l.warnUnused("pooling_param")
+	pp := p.GetPoolingParam()
+	if pp == nil {
+		pp = &caffepb.PoolingParameter{}
+	}
+	if err := l.readParam(pp); err != nil {
+		return nil, fmt.Errorf("pooling_param: %w", err)
+	}
+	if l.method == caffepb.PoolingParameter_STOCHASTIC {
+		return stochasticPooling{l}, nil
+	}
+	return l, nil
+}
+
+func (l *pooling) readParam(p *caffepb.PoolingParameter) error {
+	l.method, l.global = p.GetPool(), p.GetGlobalPooling()
+	switch l.method {
+	case caffepb.PoolingParameter_MAX, caffepb.PoolingParameter_AVE, caffepb.PoolingParameter_STOCHASTIC:
+	default:
+		return fmt.Errorf("unknown pool method %v", l.method)
+	}
+	switch p.GetRoundMode() {
+	case caffepb.PoolingParameter_CEIL:
+	case caffepb.PoolingParameter_FLOOR:
+		l.floor = true
+	default:
+		return fmt.Errorf("unknown round_mode %v", p.GetRoundMode())
+	}
+	if l.global {
+		if p.KernelSize != nil || p.KernelH != nil || p.KernelW != nil {
+			return errors.New("with global_pooling the kernel is the image: give no kernel size")
+		}
+		l.kernel = [2]int{1, 1} // until Reshape knows
+	}
+	for _, f := range []struct {
+		name, stem string
+		both, h, w *uint32
+		def, min   uint32
+		to         *[2]int
+	}{
+		{"kernel_size", "kernel", p.KernelSize, p.KernelH, p.KernelW, 0, 1, &l.kernel},
+		{"stride", "stride", p.Stride, p.StrideH, p.StrideW, 1, 1, &l.stride},
+		{"pad", "pad", p.Pad, p.PadH, p.PadW, 0, 0, &l.pad},
+	} {
+		if l.global && f.to == &l.kernel {
+			continue
+		}
+		if (f.h != nil) != (f.w != nil) || f.both != nil && f.h != nil {
+			return fmt.Errorf("give either %s or both %s_h and %s_w", f.name, f.stem, f.stem)
+		}
+		h, w := f.def, f.def
+		if f.both != nil {
+			h, w = *f.both, *f.both
+		} else if f.h != nil {
+			h, w = *f.h, *f.w
+		}
+		if min(h, w) < f.min || max(h, w) > math.MaxInt32 {
+			return fmt.Errorf("%s must be between %d and %d", f.name, f.min, math.MaxInt32)
+		}
+		*f.to = [2]int{int(h), int(w)}
+	}
+	if l.global && (l.pad != [2]int{} || l.stride != [2]int{1, 1}) {
+		return errors.New("global_pooling needs pad 0 and stride 1")
+	}
+	if l.pad != [2]int{} {
+		if l.method == caffepb.PoolingParameter_STOCHASTIC {
+			return errors.New("STOCHASTIC pooling does not take padding")
+		}
+		if l.pad[0] >= l.kernel[0] || l.pad[1] >= l.kernel[1] {
+			return fmt.Errorf("pad %d×%d must be less than the kernel, %d×%d", l.pad[0], l.pad[1], l.kernel[0], l.kernel[1])
+		}
+	}
+	return nil
+}
+
+func (l *pooling) Reshape(bottom, top []*tensor.Blob) error {
+	if err := refuseInPlace(bottom, top); err != nil {
+		return err
+	}
+	if len(top) > 1 && l.method != caffepb.PoolingParameter_MAX {
+		return errors.New("only MAX pooling has a second top")
+	}
+	b := bottom[0]
+	if b.Axes() != 4 {
+		return fmt.Errorf("pooling needs a bottom of 4 axes (N×C×H×W), not %s", tensor.FormatShape(b.Shape()))
+	}
+	l.in = [2]int{b.Dim(2), b.Dim(3)}
+	if l.global {
+		l.kernel = l.in
+	}
+	for i, n := range l.in {
+		span := n + 2*l.pad[i] - l.kernel[i]
+		if !l.floor {
+			span += l.stride[i] - 1
+		}
+		// Go rounds a quotient towards zero; a negative span has no window.
+		out := 0
+		if span >= 0 && n > 0 {
+			out = span/l.stride[i] + 1
+		}
+		if l.pad != [2]int{} && (out-1)*l.stride[i] >= n+l.pad[i] {
+			out--
+		}
+		if out <= 0 {
+			return fmt.Errorf("the kernel %d×%d does not fit into bottom %s padded by %d×%d",
+				l.kernel[0], l.kernel[1], tensor.FormatShape(b.Shape()), l.pad[0], l.pad[1])
+		}
+		l.out[i] = out
+	}
+	for _, t := range top {
+		if err := reshape(t, b.Dim(0), b.Dim(1), l.out[0], l.out[1]); err != nil {
+			return err
+		}
+	}
+	l.maskValid = false
+	return nil
+}
+
+// planes calls f for every plane of the blobs, from several goroutines.
+func (l *pooling) planes(bottom *tensor.Blob, f func(plane int)) {
+	n := bottom.CountRange(0, 2)
+	work := l.out[0] * l.out[1] * min(l.kernel[0], l.in[0]) * min(l.kernel[1], l.in[1])
+	par.For(n, grainFor(work), func(lo, hi int) {
+		for p := lo; p < hi; p++ {
+			f(p)
+		}
+	})
+}
+
+// plane returns the values of one plane.
+func plane[T any](s []T, size [2]int, p int) []T {
+	n := size[0] * size[1]
+	return s[p*n : (p+1)*n]
+}
+
+// window returns the part of output o's window that lies in the image along
+// an axis, and its length before that cut, in the padded image.
+func (l *pooling) window(axis, o int) (lo, hi, padded int) {
+	lo = o*l.stride[axis] - l.pad[axis]
+	hi = min(lo+l.kernel[axis], l.in[axis]+l.pad[axis])
+	padded = hi - lo
+	return max(lo, 0), min(hi, l.in[axis]), padded
+}
+
+func (l *pooling) train() bool { return l.ctx.Phase == caffepb.Phase_TRAIN }
+
+// needMask makes room for a choice per output.
+func (l *pooling) needMask(top *tensor.Blob) {
+	if n := top.Count(); cap(l.mask) < n {
+		l.mask = make([]int32, n)
+	} else {
+		l.mask = l.mask[:n]
+	}
+}
+
+func (l *pooling) Forward(bottom, top []*tensor.Blob) error {
+	x, y := bottom[0].Data(), top[0].Data()
+	switch {
+	case l.method == caffepb.PoolingParameter_AVE:
+		l.planes(bottom[0], func(p int) { l.average(plane(x, l.in, p), plane(y, l.out, p)) })
+	case l.method == caffepb.PoolingParameter_MAX:
+		l.maskValid = l.train() || len(top) > 1
+		if l.maskValid {
+			l.needMask(top[0])
+		}
+		l.planes(bottom[0], func(p int) {
+			var mask []int32
+			if l.maskValid {
+				mask = plane(l.mask, l.out, p)
+			}
+			l.maximum(plane(x, l.in, p), plane(y, l.out, p), mask)
+		})
+		if len(top) > 1 {
+			for i, at := range l.mask {
+				top[1].Data()[i] = float32(at)
+			}
+		}
+	case l.train():
+		l.needMask(top[0])
+		l.planes(bottom[0], func(p int) { l.draw(plane(x, l.in, p), plane(y, l.out, p), plane(l.mask, l.out, p), p) })
+		l.maskValid = true
+		l.forwards++
+	default:
+		l.planes(bottom[0], func(p int) { l.expect(plane(x, l.in, p), plane(y, l.out, p)) })
+	}
+	return nil
+}
+
+// maximum finds the maxima of a plane: their values go to y, their places to
+// mask; either may be nil.
+func (l *pooling) maximum(x, y []float32, mask []int32) {
+	i := 0
+	for oh := range l.out[0] {
+		h0, h1, _ := l.window(0, oh)
+		for ow := range l.out[1] {
+			w0, w1, _ := l.window(1, ow)
+			best, at := float32(-math.MaxFloat32), -1
+			for h := h0; h < h1; h++ {
+				for w := w0; w < w1; w++ {
+					if v := x[h*l.in[1]+w]; v > best {
+						best, at = v, h*l.in[1]+w
+					}
+				}
+			}
+			if y != nil {
+				y[i] = best
+			}
+			if mask != nil {
+				mask[i] = int32(at)
+			}
+			i++
+		}
+	}
+}
+
+func (l *pooling) average(x, y []float32) {
+	i := 0
+	for oh := range l.out[0] {
+		h0, h1, ph := l.window(0, oh)
+		for ow := range l.out[1] {
+			w0, w1, pw := l.window(1, ow)
+			var sum float32
+			for h := h0; h < h1; h++ {
+				for w := w0; w < w1; w++ {
+					sum += x[h*l.in[1]+w]
+				}
+			}
+			// A window that starts beyond the image (stride greater than the
+			// kernel, CEIL) is empty: 0, where Caffe divides by 0 or less.
+			if ph > 0 && pw > 0 {
+				sum /= float32(ph * pw)
+			}
+			y[i] = sum
+			i++
+		}
+	}
+}
+
+func (l *pooling) draw(x, y []float32, mask []int32, p int) {
+	src := rng.Source(l.ctx.Seed, l.p.GetName(), l.forwards, uint64(p))
+	i := 0
+	for oh := range l.out[0] {
+		h0, h1, _ := l.window(0, oh)
+		for ow := range l.out[1] {
+			w0, w1, _ := l.window(1, ow)
+			var sum float32
+			for h := h0; h < h1; h++ {
+				for w := w0; w < w1; w++ {
+					sum += x[h*l.in[1]+w]
+				}
+			}
+			// In (0, 1], so that an element of value 0 is drawn only if all
+			// are.
+			limit := float32(src.Uint64()>>40+1) / (1 << 24) * sum
+			at := -1
+			sum = 0
+		scan:
+			for h := h0; h < h1; h++ {
+				for w := w0; w < w1; w++ {
+					// Negative sums and NaN may pass by every element: then it
+					// is the last.
+					at = h*l.in[1] + w
+					if sum += x[at]; sum >= limit {
+						break scan
+					}
+				}
+			}
+			y[i], mask[i] = 0, int32(at)
+			if at >= 0 {
+				y[i] = x[at]
+			}
+			i++
+		}
+	}
+}
+
+func (l *pooling) expect(x, y []float32) {
+	i := 0
+	for oh := range l.out[0] {
+		h0, h1, _ := l.window(0, oh)
+		for ow := range l.out[1] {
+			w0, w1, _ := l.window(1, ow)
+			var sum, squares float32
+			for h := h0; h < h1; h++ {
+				for w := w0; w < w1; w++ {
+					v := x[h*l.in[1]+w]
+					sum += v
+					squares += v * v
+				}
+			}
+			y[i] = 0
+			if sum > 0 {
+				y[i] = squares / sum
+			}
+			i++
+		}
+	}
+}
+
+func (l *pooling) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tensor.Blob) error {
+	if !propagateDown[0] {
+		return nil
+	}
+	if l.method != caffepb.PoolingParameter_AVE && !l.maskValid {
+		if l.method == caffepb.PoolingParameter_STOCHASTIC {
+			return errors.New("STOCHASTIC pooling has a gradient only in the TRAIN phase")
+		}
+		// A Backward in the TEST phase, seldom: look for the maxima again.
+		x := bottom[0].Data()
+		l.needMask(top[0])
+		l.planes(bottom[0], func(p int) { l.maximum(plane(x, l.in, p), nil, plane(l.mask, l.out, p)) })
+		l.maskValid = true
+	}
+	dy, dx := top[0].Diff(), bottom[0].Diff()
+	l.planes(bottom[0], func(p int) {
+		dy, dx := plane(dy, l.out, p), plane(dx, l.in, p)
+		clear(dx)
+		if l.method == caffepb.PoolingParameter_AVE {
+			l.averageBackward(dy, dx)
+			return
+		}
+		for i, at := range plane(l.mask, l.out, p) {
+			if at >= 0 {
+				dx[at] += dy[i]
+			}
+		}
+	})
+	return nil
+}
+
+func (l *pooling) averageBackward(dy, dx []float32) {
+	i := 0
+	for oh := range l.out[0] {
+		h0, h1, ph := l.window(0, oh)
+		for ow := range l.out[1] {
+			w0, w1, pw := l.window(1, ow)
+			if ph > 0 && pw > 0 {
+				g := dy[i] / float32(ph*pw)
+				for h := h0; h < h1; h++ {
+					for w := w0; w < w1; w++ {
+						dx[h*l.in[1]+w] += g
+					}
+				}
+			}
+			i++
+		}
+	}
+}
+
+// Cursor implements Stateful.
+func (l stochasticPooling) Cursor() *caffepb.LayerCursor { return forwardsCursor(l.p, l.forwards) }
+
+// SetCursor implements Stateful.
+func (l stochasticPooling) SetCursor(c *caffepb.LayerCursor) error {
+	l.forwards = c.GetForwards()
+	return nil
+}

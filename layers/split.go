@@ -1,0 +1,76 @@
+package layers
+
+import (
+	"crema/internal/par"
+	"crema/internal/tensor"
+	"crema/prototxt/caffepb"
+)
+
+func init() {
+	Register(Type{
+		Name:    "Split",
+		New:     newSplit,
+		Bottoms: Exactly(1),
+		Tops:    AtLeast(1),
+	})
+}
+
+// split gives a blob to several consumers (Caffe's split_layer.cpp): the tops
+// share the values of the bottom and have gradients of their own, which
+// Backward sums. The net inserts it; it has no fields.
+type split struct{ base }
+
+func newSplit(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
+	l := &split{newBase(p, ctx)}
+	l.warnUnused()
+	return l, nil
+}
+
+func (l *split) Reshape(bottom, top []*tensor.Blob) error {
+	if err := refuseInPlace(bottom, top); err != nil {
+		return err
+	}
+	for _, t := range top {
+		t.ReshapeLike(bottom[0])
+		t.ShareData(bottom[0])
+	}
+	return nil
+}
+
+// Forward shares again: a layer may have given the bottom other storage since.
+func (l *split) Forward(bottom, top []*tensor.Blob) error {
+	for _, t := range top {
+		t.ShareData(bottom[0])
+	}
+	return nil
+}
+
+func (l *split) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tensor.Blob) error {
+	if !propagateDown[0] {
+		return nil
+	}
+	dx := bottom[0].Diff()
+	first := true
+	for _, t := range top {
+		// The gradient of a top that no consumer propagates to is zero, and
+		// need not be allocated to say so.
+		if !t.HasDiff() {
+			continue
+		}
+		dy, set := t.Diff(), first
+		par.For(len(dx), elemGrain, func(lo, hi int) {
+			if set {
+				copy(dx[lo:hi], dy[lo:hi])
+				return
+			}
+			for i, v := range dy[lo:hi] {
+				dx[lo+i] += v
+			}
+		})
+		first = false
+	}
+	if first {
+		clear(dx)
+	}
+	return nil
+}

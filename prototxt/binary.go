@@ -1,0 +1,174 @@
+package prototxt
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"crema/internal/atomicfile"
+)
+
+// Errors about binary files wrap one of these.
+var (
+	ErrTruncated = errors.New("file is cut short")
+	ErrFormat    = errors.New("not a binary protobuf file of the expected kind")
+)
+
+// ReadBinary reads the binary protobuf file at path into m, which it clears
+// first. It needs memory for the file and the message. Errors name the file
+// and wrap ErrTruncated (the file ends early: a copy or download that was
+// interrupted), ErrFormat (something else) or what the operating system says.
+func ReadBinary(path string, m proto.Message) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if len(b) == 0 {
+		return fmt.Errorf("%s: %w: it is empty", path, ErrTruncated)
+	}
+	if err := proto.Unmarshal(b, m); err != nil {
+		return diagnose(path, b, m, err)
+	}
+	// Another message's file often parses, as nothing but unknown fields.
+	r := m.ProtoReflect()
+	known := false
+	r.Range(func(protoreflect.FieldDescriptor, protoreflect.Value) bool {
+		known = true
+		return false
+	})
+	if !known {
+		if kind := otherKind(b); kind != "" {
+			return fmt.Errorf("%s: %w: it is %s", path, ErrFormat, kind)
+		}
+		return fmt.Errorf("%s: %w: it holds no field of %s", path, ErrFormat, r.Descriptor().Name())
+	}
+	return nil
+}
+
+// diagnose explains why b is not an m.
+func diagnose(path string, b []byte, m proto.Message, cause error) error {
+	name := m.ProtoReflect().Descriptor().Name()
+	if missing := proto.CheckInitialized(m); missing != nil && wellFormed(b) {
+		return fmt.Errorf("%s: %w: %w", path, ErrFormat, missing)
+	}
+	if kind := otherKind(b); kind != "" {
+		return fmt.Errorf("%s: %w: it is %s", path, ErrFormat, kind)
+	}
+	off := 0
+	for off < len(b) {
+		num, _, n := protowire.ConsumeField(b[off:])
+		if n >= 0 {
+			off += n
+			continue
+		}
+		if errors.Is(protowire.ParseError(n), io.ErrUnexpectedEOF) {
+			return fmt.Errorf("%s: %w: it ends at byte %d inside the field that begins at byte %d", path, ErrTruncated, len(b), off)
+		}
+		return fmt.Errorf("%s: %w: byte %d cannot begin a field of %s (field %d)", path, ErrFormat, off, name, num)
+	}
+	return fmt.Errorf("%s: %w: damaged inside (%w)", path, ErrFormat, cause)
+}
+
+// otherKind names the kind of file b is, if it is one that people take for a
+// binary protobuf file.
+func otherKind(b []byte) string {
+	switch {
+	case bytes.HasPrefix(b, []byte("\x89HDF\r\n\x1a\n")):
+		return "an HDF5 file"
+	case bytes.HasPrefix(b, []byte("version https://git-lfs")):
+		return "a Git LFS pointer, not the file itself"
+	}
+	if head := b[:min(len(b), 512)]; isText(head) {
+		line, _, _ := strings.Cut(string(head), "\n")
+		return "a text file that begins with " + quoteShort(line)
+	}
+	return ""
+}
+
+// wellFormed reports whether b is a sequence of fields.
+func wellFormed(b []byte) bool {
+	for len(b) > 0 {
+		_, _, n := protowire.ConsumeField(b)
+		if n < 0 {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
+
+func isText(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' && c != '\n' && c != '\r' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// WriteBinary writes m to path: whole or not at all. Fields are in the order of
+// their numbers and the same message gives the same bytes, which are those
+// Caffe writes. Top-level messages (layers, blobs) are encoded one at a time,
+// so the extra memory is that of the largest.
+func WriteBinary(path string, m proto.Message) error {
+	if err := proto.CheckInitialized(m); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	err := atomicfile.Write(path, func(w io.Writer) error { return encode(w, m.ProtoReflect()) })
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func encode(w io.Writer, m protoreflect.Message) error {
+	opts := proto.MarshalOptions{Deterministic: true, AllowPartial: true}
+	var buf []byte
+	fields := sortedFields(m)
+	for _, fd := range fields {
+		if fd.IsList() && fd.Kind() == protoreflect.MessageKind {
+			for i, l := 0, m.Get(fd).List(); i < l.Len(); i++ {
+				el := l.Get(i).Message().Interface()
+				buf = protowire.AppendTag(buf[:0], fd.Number(), protowire.BytesType)
+				buf = protowire.AppendVarint(buf, uint64(opts.Size(el)))
+				var err error
+				if buf, err = opts.MarshalAppend(buf, el); err != nil {
+					return err
+				}
+				if _, err = w.Write(buf); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		// A message with this one field shares its value and is not changed.
+		one := m.New()
+		one.Set(fd, m.Get(fd))
+		var err error
+		if buf, err = opts.MarshalAppend(buf[:0], one.Interface()); err != nil {
+			return err
+		}
+		if _, err = w.Write(buf); err != nil {
+			return err
+		}
+	}
+	_, err := w.Write(m.GetUnknown())
+	return err
+}
+
+// WarnSize returns a warning if a binary file of n bytes at path is larger than
+// Caffe can read (it refuses more than 2 GiB - 1), and "" otherwise.
+func WarnSize(path string, n int64) string {
+	if n <= math.MaxInt32 {
+		return ""
+	}
+	return fmt.Sprintf("%s has %.1f GiB; Caffe itself cannot read files over 2 GiB", path, float64(n)/(1<<30))
+}
