@@ -50,6 +50,17 @@ func (e *LayerError) Error() string {
 // Unwrap returns the cause.
 func (e *LayerError) Unwrap() error { return e.Err }
 
+// Locate puts before an error of New the place in its file of the layer that
+// has it; only the file where an upgrade may have moved the layers.
+func Locate(src *prototxt.Source, err error) error {
+	at := src.File
+	var in *LayerError
+	if errors.As(err, &in) && len(src.Notes) == 0 {
+		at = src.At(fmt.Sprintf("layer[%d]", in.Index))
+	}
+	return fmt.Errorf("%s: %w", at, err)
+}
+
 // A Node is one layer of a net with its wiring.
 type Node struct {
 	// Name and Type of the layer.

@@ -235,13 +235,16 @@ func (s *Solver) setPrefix() error {
 	return os.Remove(f.Name())
 }
 
-// readNet reads a net file and applies the caller's edits.
-func (s *Solver) readNet(path string) (*caffepb.NetParameter, error) {
-	np, err := prototxt.ReadNet(s.resolve(path))
+// readNet reads a net file and applies the caller's edits. The source tells
+// where its layers stand.
+func (s *Solver) readNet(path string) (*caffepb.NetParameter, *prototxt.Source, error) {
+	np, src, err := prototxt.ReadNetPos(s.resolve(path))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return s.edit(np)
+	src.Notes.Log(s.log, src.File)
+	np, err = s.edit(np)
+	return np, src, err
 }
 
 func (s *Solver) edit(np *caffepb.NetParameter) (*caffepb.NetParameter, error) {
@@ -271,8 +274,8 @@ func mergeState(np *caffepb.NetParameter, phase caffepb.Phase, over *caffepb.Net
 func (s *Solver) initTrainNet() error {
 	p := s.p
 	var np *caffepb.NetParameter
+	var src *prototxt.Source
 	var err error
-	var file string
 	n := 0
 	for _, has := range []bool{p.Net != nil, p.NetParam != nil, p.TrainNet != nil, p.TrainNetParam != nil} {
 		if has {
@@ -290,13 +293,11 @@ func (s *Solver) initTrainNet() error {
 		glog.Infof(s.log, "Creating training net specified in net_param.")
 		np, err = s.edit(p.NetParam)
 	case p.TrainNet != nil:
-		file = p.GetTrainNet()
-		glog.Infof(s.log, "Creating training net from train_net file: %s", file)
-		np, err = s.readNet(file)
+		glog.Infof(s.log, "Creating training net from train_net file: %s", p.GetTrainNet())
+		np, src, err = s.readNet(p.GetTrainNet())
 	default:
-		file = p.GetNet()
-		glog.Infof(s.log, "Creating training net from net file: %s", file)
-		np, err = s.readNet(file)
+		glog.Infof(s.log, "Creating training net from net file: %s", p.GetNet())
+		np, src, err = s.readNet(p.GetNet())
 	}
 	if err != nil {
 		return err
@@ -304,7 +305,7 @@ func (s *Solver) initTrainNet() error {
 	mergeState(np, caffepb.Phase_TRAIN, p.TrainState)
 	s.net, err = graph.New(np, graph.Options{Seed: s.seed, Log: s.log, ResolvePath: s.o.ResolvePath})
 	if err != nil {
-		return where(file, "train net", err)
+		return where(src, "train net", err)
 	}
 	for _, l := range s.net.Layers() {
 		if len(l.Bottoms) == 0 && len(l.Tops) > 0 && l.Tops[0].Axes() > 0 {
@@ -324,12 +325,12 @@ func (s *Solver) finetune(n *graph.Net) error {
 	return nil
 }
 
-// where names the file (or, without one, the net) an error is in.
-func where(file, what string, err error) error {
-	if file == "" {
+// where names the place in a file (or, without one, the net) an error is in.
+func where(src *prototxt.Source, what string, err error) error {
+	if src == nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	return fmt.Errorf("%s: %w", file, err)
+	return graph.Locate(src, err)
 }
 
 func (s *Solver) initTestNets() error {
@@ -368,11 +369,12 @@ func (s *Solver) initTestNets() error {
 			return fmt.Errorf("test_iter must be above 0, it is %d", p.TestIter[i])
 		}
 		var np *caffepb.NetParameter
+		var pos *prototxt.Source
 		var err error
 		if t.np != nil {
 			np, err = s.edit(t.np)
 		} else {
-			np, err = s.readNet(t.file)
+			np, pos, err = s.readNet(t.file)
 		}
 		if err != nil {
 			return err
@@ -385,7 +387,7 @@ func (s *Solver) initTestNets() error {
 		glog.Infof(s.log, "Creating test net (#%d) specified by %s", i, t.what)
 		n, err := graph.New(np, graph.Options{Seed: s.seed, Log: s.log, ResolvePath: s.o.ResolvePath, ShareParams: s.net})
 		if err != nil {
-			return where(t.file, "test net", err)
+			return where(pos, "test net", err)
 		}
 		s.testNets = append(s.testNets, n)
 		n.SetDebugInfo(p.GetDebugInfo())

@@ -178,15 +178,39 @@ func (g *runLog) writeFiles(now time.Time, sev int, line []byte) {
 	}
 }
 
+// caffeNames has Caffe's file for each of ours that logs sentences of Caffe's
+// under another name: scripts pick lines by it.
+var caffeNames = map[string]string{
+	"graph/filter.go":    "net.cpp",
+	"graph/debug.go":     "net.cpp",
+	"graph/weights.go":   "net.cpp",
+	"solver/snapshot.go": "solver.cpp",
+	"data/loader.go":     "data_layer.cpp",
+	"layers/data.go":     "data_layer.cpp",
+	"crema/train.go":     "caffe.cpp",
+	"crema/test_cmd.go":  "caffe.cpp",
+	"crema/time.go":      "caffe.cpp",
+	"crema/netflags.go":  "caffe.cpp",
+}
+
+// sourceName is the file name a log line shows for a Go file.
+func sourceName(path string) string {
+	name := filepath.Base(path)
+	if c, ok := caffeNames[filepath.Base(filepath.Dir(path))+"/"+name]; ok {
+		return c
+	}
+	if s, ok := strings.CutSuffix(name, ".go"); ok {
+		return s + ".cpp"
+	}
+	return name
+}
+
 // format makes the line of a record; attrs follow its message.
 func (g *runLog) format(r slog.Record, attrs string) []byte {
 	file, line := "unknown", 0
 	if r.PC != 0 {
 		f, _ := runtime.CallersFrames([]uintptr{r.PC}).Next()
-		file, line = filepath.Base(f.File), f.Line
-		if s, ok := strings.CutSuffix(file, ".go"); ok {
-			file = s + ".cpp"
-		}
+		file, line = sourceName(f.File), f.Line
 	}
 	t := r.Time
 	if t.IsZero() {

@@ -193,3 +193,30 @@ func TestLogFileFails(t *testing.T) {
 		t.Errorf("lines are missing from stderr: %q", b.String())
 	}
 }
+
+func TestSourceName(t *testing.T) {
+	for path, want := range map[string]string{
+		"/x/graph/net.go":         "net.cpp",
+		"/x/graph/weights.go":     "net.cpp",
+		"/x/solver/sgd_solver.go": "sgd_solver.cpp",
+		"/x/solver/snapshot.go":   "solver.cpp",
+		"/x/cmd/crema/train.go":   "caffe.cpp",
+		"/x/other/train.go":       "train.cpp",
+		"asm.s":                   "asm.s",
+	} {
+		if got := sourceName(path); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+	// The table must name files that exist.
+	for path := range caffeNames {
+		if dir := filepath.Dir(path); dir == "crema" {
+			path = filepath.Base(path)
+		} else {
+			path = filepath.Join("../..", path)
+		}
+		if !exists(path) {
+			t.Errorf("no file %s", path)
+		}
+	}
+}

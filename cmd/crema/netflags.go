@@ -182,7 +182,7 @@ func (r *runEnv) loadNet(f *netFlags, phase caffepb.Phase, seed uint64) (*graph.
 	}
 	net, err := graph.New(np, graph.Options{Seed: seed, Log: r.log.Logger, ResolvePath: r.roots.Resolve})
 	if err != nil {
-		return nil, locate(src, err)
+		return nil, graph.Locate(src, err)
 	}
 	for _, w := range splitList(f.weights) {
 		if err := net.LoadWeights(r.roots.Resolve(w)); err != nil {
@@ -190,14 +190,4 @@ func (r *runEnv) loadNet(f *netFlags, phase caffepb.Phase, seed uint64) (*graph.
 		}
 	}
 	return net, nil
-}
-
-// locate puts before an error in a net the place of the layer that has it.
-func locate(src *prototxt.Source, err error) error {
-	at := src.File
-	var in *graph.LayerError
-	if errors.As(err, &in) && len(src.Notes) == 0 { // an upgrade may have moved the layers
-		at = src.At(fmt.Sprintf("layer[%d]", in.Index))
-	}
-	return fmt.Errorf("%s: %w", at, err)
 }

@@ -306,7 +306,7 @@ func testAccuracy(sp *caffepb.SolverParameter, weights string) (_ float64, err e
 	graph.SetState(np, caffepb.Phase_TEST, 0, nil)
 	net, err := graph.New(np, graph.Options{Log: glog.Discard})
 	if err != nil {
-		return 0, locate(src, err)
+		return 0, graph.Locate(src, err)
 	}
 	defer func() { err = errors.Join(err, net.Close()) }()
 	if err := net.LoadWeights(weights); err != nil {
