@@ -333,3 +333,41 @@ func rank4(m, n int, a, b []float32, ldb int, c []float32, ldc int) {
 		rank4Generic(m, n, a, b, ldb, c, ldc)
 	}
 }
+
+func winoRun(t transform, n int, src []float32, s1, s2 int, dst []float32, d1, d2 int) {
+	k, s, d := &winoTable[0], p(src), p(dst)
+	switch isa(current.Load()) {
+	case avx512:
+		switch t {
+		case winoInput:
+			winoInputAVX512(n, k, s, s1, s2, d, d1, d2)
+		case winoOutput:
+			winoOutputAVX512(n, k, s, s1, s2, d, d1, d2)
+		case winoGradient:
+			winoGradientAVX512(n, k, s, s1, s2, d, d1, d2)
+		case winoFilter:
+			winoFilterAVX512(n, k, s, s1, s2, d, d1, d2)
+		case winoFilterGradient:
+			winoFilterGradientAVX512(n, k, s, s1, s2, d, d1, d2)
+		}
+	case avx2:
+		whole := n &^ 7
+		if whole > 0 {
+			switch t {
+			case winoInput:
+				winoInputAVX2(whole, k, s, s1, s2, d, d1, d2)
+			case winoOutput:
+				winoOutputAVX2(whole, k, s, s1, s2, d, d1, d2)
+			case winoGradient:
+				winoGradientAVX2(whole, k, s, s1, s2, d, d1, d2)
+			case winoFilter:
+				winoFilterAVX2(whole, k, s, s1, s2, d, d1, d2)
+			case winoFilterGradient:
+				winoFilterGradientAVX2(whole, k, s, s1, s2, d, d1, d2)
+			}
+		}
+		winoGeneric(t, whole, n, src, s1, s2, dst, d1, d2)
+	default:
+		winoGeneric(t, 0, n, src, s1, s2, dst, d1, d2)
+	}
+}

@@ -18,6 +18,7 @@ type algorithm struct {
 // algorithms in order of preference.
 var algorithms = [...]algorithm{
 	{"1x1", func(s *Shape, _ Direction) bool { return pointwise(s) }, implicitGroup},
+	{"winograd", winogradAccepts, winogradGroup},
 	{"implicit", func(s *Shape, d Direction) bool { return d != BackwardData || s.StrideH == 1 && s.StrideW == 1 }, implicitGroup},
 	{"col2im", func(s *Shape, d Direction) bool { return d == BackwardData }, col2imGroup},
 }

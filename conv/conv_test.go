@@ -92,17 +92,33 @@ func reference(p *Plan, o operands) expected {
 func (e expected) check(t *testing.T, p *Plan, o operands, exact bool) {
 	t.Helper()
 	s := &p.s
-	bound := func(k int) float64 {
-		if exact {
-			return 0
-		}
-		return kerneltest.Bound(k)
-	}
 	taps := s.R * s.S / s.Group
-	kerneltest.Close(t, "y", o.y, e.y, bound(s.C*taps+1))
-	kerneltest.Close(t, "dx", o.dx, e.dx, bound(s.K*taps))
-	kerneltest.Close(t, "dw", o.dw, e.dw, bound(s.N*p.oh*p.ow))
-	kerneltest.Close(t, "db", o.db, e.db, bound(s.N*p.oh*p.ow))
+	kerneltest.Close(t, "y", o.y, e.y, bound(p, Forward, s.C*taps+1, exact))
+	kerneltest.Close(t, "dx", o.dx, e.dx, bound(p, BackwardData, s.K*taps, exact))
+	kerneltest.Close(t, "dw", o.dw, e.dw, bound(p, BackwardWeights, s.N*p.oh*p.ow, exact))
+	db := kerneltest.Bound(s.N * p.oh * p.ow)
+	if exact {
+		db = 0
+	}
+	kerneltest.Close(t, "db", o.db, e.db, db)
+}
+
+// bound is how far a sum of k products may be from the exact one: of normal
+// numbers as kerneltest.Bound says, of integers not at all. Winograd's
+// transforms round whatever goes in, a few times more in the worst element
+// (TestWinogradError measures how much on the whole); the integers of these
+// tests are up to 4 in magnitude, their products 7 times normal ones'.
+func bound(p *Plan, d Direction, k int, integers bool) float64 {
+	switch {
+	case p.Algorithm(d) != "winograd" && integers:
+		return 0
+	case p.Algorithm(d) != "winograd":
+		return kerneltest.Bound(k)
+	case integers:
+		return 7 * 4 * kerneltest.Bound(max(k, 64))
+	default:
+		return 4 * kerneltest.Bound(max(k, 64))
+	}
 }
 
 func TestAgainstReference(t *testing.T) {
@@ -116,7 +132,7 @@ func TestAgainstReference(t *testing.T) {
 				want = both{reference(p, newOperands(p, kerneltest.Integers)), reference(p, newOperands(p, kerneltest.Normals))}
 				references[s] = want
 			}
-			for _, algo := range []string{"", "implicit", "col2im"} {
+			for _, algo := range []string{"", "winograd", "implicit", "col2im"} {
 				p := plan(t, s, Options{Algorithm: algo})
 				t.Run(fmt.Sprintf("%v/%s", p.Shape(), algo), func(t *testing.T) {
 					if h, w := ref.Conv(p.Shape()).Out(); h != p.OutH() || w != p.OutW() {
@@ -131,7 +147,7 @@ func TestAgainstReference(t *testing.T) {
 
 					// Bias is optional; gradients of parameters add up.
 					p.Forward(o.x, o.w, nil, o.y)
-					kerneltest.Close(t, "y without bias", o.y, want.integers.plain, 0)
+					kerneltest.Close(t, "y without bias", o.y, want.integers.plain, bound(p, Forward, s.C*9, true))
 					once := append([]float32(nil), o.dw...)
 					p.BackwardWeights(o.x, o.dy, o.dw)
 					for i, v := range once {
