@@ -107,11 +107,21 @@ var winoSizes = struct{ private, few, shared int }{5 << 17, 3 << 18, 4 << 20}
 const leastTiles = 48
 
 // blockRows returns how many tile rows make a block of at most size elements
-// (but at least leastTiles tiles), evenly cut.
+// (but at least leastTiles tiles): the number that wastes least of the widest
+// kernel's panels over all blocks, and of equal ones the largest.
 func (t *winograd) blockRows(size int) int {
 	row := winoPoints * (t.c + t.k) * t.tw
-	n := min(max(size/row, ceilDiv(leastTiles, t.tw)), t.tileRows)
-	return ceilDiv(t.tileRows, ceilDiv(t.tileRows, n))
+	least := min(ceilDiv(leastTiles, t.tw), t.tileRows)
+	most := max(min(size/row, t.tileRows), least)
+	panels := func(rows int) int { return ceilDiv(rows*t.tw, asm.MaxNR) }
+	best, fewest := 0, 0
+	for n := most; n >= least; n-- {
+		p := t.tileRows/n*panels(n) + panels(t.tileRows%n)
+		if best == 0 || p < fewest {
+			best, fewest = n, p
+		}
+	}
+	return best
 }
 
 // images computes the output or the input gradient.
