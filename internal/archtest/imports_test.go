@@ -29,11 +29,13 @@ var allowed = map[string][]string{
 	"graph":               {"layers", "prototxt", "prototxt/caffepb", "internal/tensor", "asm"},
 	"solver":              {"graph", "layers", "prototxt", "prototxt/caffepb", "internal/tensor", "asm"},
 	"models":              {},
+	"bench":               {},
 	"cmd/crema":           {"solver", "graph", "layers", "conv", "gemm", "asm", "data", "data/synth", "lmdb", "prototxt", "prototxt/caffepb", "models", "internal/tensor", "internal/cpu"},
 	"internal/archtest":   {},
 	"internal/atomicfile": {},
 	"internal/cpu":        {},
 	"internal/glog":       {},
+	"internal/hugepage":   {},
 	"internal/par":        {},
 	"internal/race":       {},
 	"internal/rng":        {},
@@ -43,7 +45,7 @@ var allowed = map[string][]string{
 }
 
 // everywhere may be imported by every package but those of testsOnly.
-var everywhere = []string{"internal/par", "internal/rng", "internal/glog", "internal/atomicfile", "internal/race"}
+var everywhere = []string{"internal/par", "internal/rng", "internal/glog", "internal/atomicfile", "internal/race", "internal/hugepage"}
 
 // testsOnly must not be imported by what users link.
 var testsOnly = []string{"internal/ref", "internal/kerneltest", "cmd/crema", "bench"}

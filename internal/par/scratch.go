@@ -3,6 +3,8 @@ package par
 import (
 	"sync"
 	"unsafe"
+
+	"crema/internal/hugepage"
 )
 
 // A Buffer is scratch memory out of a Pool.
@@ -65,7 +67,7 @@ func (p *Pool) Put(b *Buffer) {
 // aligned allocates n elements that start at a multiple of 64 bytes.
 func aligned(n int) []float32 {
 	const lines = 64 / 4
-	s := make([]float32, n+lines-1)
+	s := hugepage.Make(n + lines - 1)
 	skip := 0
 	if r := int(uintptr(unsafe.Pointer(unsafe.SliceData(s))) / 4 % lines); r != 0 {
 		skip = lines - r

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"crema/internal/hugepage"
 )
 
 // MaxCount is the largest number of elements a blob may have. Caffe counts in
@@ -27,7 +29,7 @@ type storage struct{ f []float32 }
 // storage is smaller.
 func (s *storage) slice(n int) []float32 {
 	if cap(s.f) < n {
-		s.f = make([]float32, n)
+		s.f = hugepage.Make(n)
 	}
 	s.f = s.f[:cap(s.f)]
 	return s.f[:n:n]
