@@ -438,6 +438,20 @@ func TestSkinny(t *testing.T) {
 					}
 					asm.Rank4(m, k, a, w, ldw, x, ldx)
 					kerneltest.Same(t, fmt.Sprintf("Rank4 m=%d n=%d", m, k), x, want)
+
+					a = kerneltest.Guarded(t, 8*m, atEnd)
+					kerneltest.Integers(4, a)
+					w = kerneltest.Guarded(t, 7*ldw+k, atEnd)
+					kerneltest.Integers(5, w)
+					for i := range m {
+						for j := range k {
+							for p := range 8 {
+								want[i*ldx+j] += a[8*i+p] * w[p*ldw+j]
+							}
+						}
+					}
+					asm.Rank8(m, k, a, w, ldw, x, ldx)
+					kerneltest.Same(t, fmt.Sprintf("Rank8 m=%d n=%d", m, k), x, want)
 				}
 			}
 		}

@@ -39,7 +39,3 @@ func dotRows(m, k int, x []float32, ldx int, w []float32, ldw int, out *[4 * Max
 func rank4(m, n int, a, b []float32, ldb int, c []float32, ldc int) {
 	rank4Generic(m, n, a, b, ldb, c, ldc)
 }
-
-func winoRun(t transform, n int, src []float32, s1, s2 int, dst []float32, d1, d2 int) {
-	winoGeneric(t, 0, n, src, s1, s2, dst, d1, d2)
-}

@@ -71,5 +71,9 @@ package asm
 //go:generate go -C _gen run ./pack -isa avx2 -out ../pack_avx2_amd64.s -stubs ../pack_avx2_stubs_amd64.go -pkg asm
 //go:generate go -C _gen run ./skinny -isa avx512 -out ../skinny_avx512_amd64.s -stubs ../skinny_avx512_stubs_amd64.go -pkg asm
 //go:generate go -C _gen run ./skinny -isa avx2 -out ../skinny_avx2_amd64.s -stubs ../skinny_avx2_stubs_amd64.go -pkg asm
-//go:generate go -C _gen run ./wino -isa avx512 -out ../wino_avx512_amd64.s -stubs ../wino_avx512_stubs_amd64.go -pkg asm
-//go:generate go -C _gen run ./wino -isa avx2 -out ../wino_avx2_amd64.s -stubs ../wino_avx2_stubs_amd64.go -pkg asm
+//go:generate go -C _gen run ./wino16 -isa avx512 -out ../wino16_avx512_amd64.s -stubs ../wino16_avx512_stubs_amd64.go -pkg asm
+//go:generate go -C _gen run ./wino16 -isa avx2 -out ../wino16_avx2_amd64.s -stubs ../wino16_avx2_stubs_amd64.go -pkg asm
+//go:generate go -C _gen run ./fuse -isa avx512 -out ../fuse_avx512_amd64.s -stubs ../fuse_avx512_stubs_amd64.go -pkg asm
+//go:generate go -C _gen run ./fuse -isa avx2 -out ../fuse_avx2_amd64.s -stubs ../fuse_avx2_stubs_amd64.go -pkg asm
+//go:generate go -C _gen run ./pool -isa avx512 -out ../pool_avx512_amd64.s -stubs ../pool_avx512_stubs_amd64.go -pkg asm
+//go:generate go -C _gen run ./pool -isa avx2 -out ../pool_avx2_amd64.s -stubs ../pool_avx2_stubs_amd64.go -pkg asm

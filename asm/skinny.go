@@ -40,6 +40,50 @@ func DotRows(m, k int, x []float32, ldx int, w []float32, ldw int, out *[4 * Max
 	}
 }
 
+// rankChunk bounds the columns that are given to assembly at a time.
+const rankChunk = 1 << 12
+
+// RankDepth returns the number of rows of b that are best added at a time: 8,
+// with Rank8, where there is a kernel for it, otherwise 4.
+func RankDepth() int {
+	if ISA() == isaNames[avx512] {
+		return 8
+	}
+	return 4
+}
+
+// Rank8 is Rank4 for a of m×8 and eight rows of b, in half the traffic of c.
+func Rank8(m, n int, a, b []float32, ldb int, c []float32, ldc int) {
+	if m <= 0 || n <= 0 {
+		return
+	}
+	if ldb < n || ldc < n || len(a) < 8*m || len(b) < 7*ldb+n || len(c) < (m-1)*ldc+n {
+		panic("asm: slice too short")
+	}
+	if race.Enabled {
+		race.Read(a[:8*m])
+		for p := range 8 {
+			race.Read(b[p*ldb : p*ldb+n])
+		}
+		for i := range m {
+			race.Write(c[i*ldc : i*ldc+n])
+		}
+	}
+	whole := n &^ 31
+	done := 0
+	for done < whole && rank8(m, min(rankChunk, whole-done), a, b[done:], ldb, c[done:], ldc) {
+		done += min(rankChunk, whole-done)
+	}
+	if done == n {
+		return
+	}
+	b, c, n = b[done:], c[done:], n-done
+	for i := range m {
+		Rank4(1, n, a[8*i:], b, ldb, c[i*ldc:], ldc)
+		Rank4(1, n, a[8*i+4:], b[4*ldb:], ldb, c[i*ldc:], ldc)
+	}
+}
+
 // Rank4 adds the product of a, m×4 and dense, with four rows of b, n long, to
 // c: c[i·ldc+j] += a[4·i+p]·b[p·ldb+j], for p from 0 to 3 in turn.
 func Rank4(m, n int, a, b []float32, ldb int, c []float32, ldc int) {
@@ -59,8 +103,8 @@ func Rank4(m, n int, a, b []float32, ldb int, c []float32, ldc int) {
 		}
 	}
 	whole := n &^ 31
-	if whole > 0 {
-		rank4(m, whole, a, b, ldb, c, ldc)
+	for j := 0; j < whole; j += rankChunk {
+		rank4(m, min(rankChunk, whole-j), a, b[j:], ldb, c[j:], ldc)
 	}
 	if whole < n {
 		rank4Generic(m, n-whole, a, b[whole:], ldb, c[whole:], ldc)

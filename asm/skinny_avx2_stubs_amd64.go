@@ -22,7 +22,7 @@ func dot2x4AVX2(k int, x *float32, ldx int, w *float32, ldw int, out *float32)
 //go:noescape
 func dot3x4AVX2(k int, x *float32, ldx int, w *float32, ldw int, out *float32)
 
-// rank4AVX2 adds a[4i+p]·b[p·ldb+j], p = 0 to 3 in turn, to c[i·ldc+j] for i < m,
+// rank4AVX2 adds a[4·i+p]·b[p·ldb+j], p = 0 to 3 in turn, to c[i·ldc+j] for i < m,
 // j < n; n is a multiple of 16, m and n are positive.
 //
 //go:noescape

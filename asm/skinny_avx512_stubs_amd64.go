@@ -40,8 +40,14 @@ func dot5x4AVX512(k int, x *float32, ldx int, w *float32, ldw int, out *float32)
 //go:noescape
 func dot6x4AVX512(k int, x *float32, ldx int, w *float32, ldw int, out *float32)
 
-// rank4AVX512 adds a[4i+p]·b[p·ldb+j], p = 0 to 3 in turn, to c[i·ldc+j] for i < m,
+// rank4AVX512 adds a[4·i+p]·b[p·ldb+j], p = 0 to 3 in turn, to c[i·ldc+j] for i < m,
 // j < n; n is a multiple of 32, m and n are positive.
 //
 //go:noescape
 func rank4AVX512(m int, n int, a *float32, b *float32, ldb int, c *float32, ldc int)
+
+// rank8AVX512 adds a[8·i+p]·b[p·ldb+j], p = 0 to 7 in turn, to c[i·ldc+j] for i < m,
+// j < n; n is a multiple of 32, m and n are positive.
+//
+//go:noescape
+func rank8AVX512(m int, n int, a *float32, b *float32, ldb int, c *float32, ldc int)

@@ -10,6 +10,9 @@ import (
 type algorithm struct {
 	name    string
 	accepts func(s *Shape, d Direction) bool
+	// pays holds where the algorithm is worth it, if it is not so everywhere:
+	// elsewhere it must be forced.
+	pays func(s *Shape, d Direction) bool
 	// group computes direction d of group g. in is the first operand of the
 	// Plan's method, with the second.
 	group func(p *Plan, d Direction, g int, in, with, bias, out []float32)
@@ -17,10 +20,10 @@ type algorithm struct {
 
 // algorithms in order of preference.
 var algorithms = [...]algorithm{
-	{"1x1", func(s *Shape, _ Direction) bool { return pointwise(s) }, implicitGroup},
-	{"winograd", winogradAccepts, winogradGroup},
-	{"implicit", func(s *Shape, d Direction) bool { return d != BackwardData || s.StrideH == 1 && s.StrideW == 1 }, implicitGroup},
-	{"col2im", func(s *Shape, d Direction) bool { return d == BackwardData }, col2imGroup},
+	{"1x1", func(s *Shape, _ Direction) bool { return pointwise(s) }, nil, implicitGroup},
+	{"winograd", winogradAccepts, winogradPays, winogradGroup},
+	{"implicit", func(s *Shape, d Direction) bool { return d != BackwardData || s.StrideH == 1 && s.StrideW == 1 }, nil, implicitGroup},
+	{"col2im", func(s *Shape, d Direction) bool { return d == BackwardData }, nil, col2imGroup},
 }
 
 // pointwise reports whether each output pixel depends on one input pixel, the

@@ -132,7 +132,7 @@ func (p *Plan) choose(forced string) error {
 			if !a.accepts(&p.s, d) {
 				continue
 			}
-			if p.algos[d] == nil || a.name == forced {
+			if a.name == forced || p.algos[d] == nil && (a.pays == nil || a.pays(&p.s, d)) {
 				p.algos[d] = a
 			}
 		}

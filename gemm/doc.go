@@ -15,7 +15,8 @@
 // very large.
 //
 // Products of a few rows with a large B (fully connected layers with small
-// batches) read B where it lies, once: they are limited by memory.
+// batches) read B where it lies, once: they are limited by memory. SGDOuter makes
+// the gradient of such a layer and the step by it in one pass over the weights.
 //
 // # Promises
 //

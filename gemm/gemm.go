@@ -94,6 +94,7 @@ type job struct {
 	rowGroups  int
 	colGroups  int
 	rows       []float32 // op(A) of a skinny product
+	depth      int       // rows of B that are added at a time, if B is not transposed
 }
 
 type phase int

@@ -24,15 +24,11 @@ var packing par.Pool
 
 // Reset prepares p for an m×k matrix (m, k > 0), whose content is undefined
 // until all its panels are packed. Release gives the memory back.
-func (p *Packed) Reset(m, k int) { p.ResetDepth(m, k, asm.Sgemm().KC) }
-
-// ResetDepth is Reset with blocks of at most depth columns, fewer than the
-// kernel would take: sums of short parts round less.
-func (p *Packed) ResetDepth(m, k, depth int) {
+func (p *Packed) Reset(m, k int) {
 	kern := asm.Sgemm()
 	p.kern, p.m, p.k = kern, m, k
 	p.mr = ceilDiv(m, ceilDiv(m, kern.MR))
-	p.depth = ceilDiv(k, ceilDiv(k, min(depth, kern.KC)))
+	p.depth = ceilDiv(k, ceilDiv(k, kern.KC))
 	p.data, p.buf = packing.Get(m * k)
 }
 

@@ -7,8 +7,8 @@ import (
 
 // Products of a few rows with at least skinnySize elements of B (more than
 // caches near the core hold) are limited by reading B: those of up to dotRows
-// rows if B is transposed. Otherwise C is read and written for every four rows
-// of B, and more than rankRows rows are faster with B packed.
+// rows if B is transposed. Otherwise C is read and written for every four or eight
+// rows of B, and more than rankRows rows are faster with B packed.
 const (
 	dotRows    = 16
 	rankRows   = 8
@@ -18,8 +18,8 @@ const (
 	skinnyDepth = 1024
 	// skinnyWidth is the most of a row of C that is summed at a time otherwise:
 	// six such rows stay in the level-2 cache, while long pieces of the rows of
-	// B are read.
-	skinnyWidth = 4096
+	// B are read, past whose ends little is prefetched in vain.
+	skinnyWidth = 1 << 14
 )
 
 // skinny reports whether the product is done without packing B. The portable
@@ -33,8 +33,8 @@ func (j *job) skinny() bool {
 }
 
 // runSkinny spreads parts of C over the workers. op(A), alpha in it, is copied
-// first: rows one after the other if B is transposed; else in groups of four
-// columns.
+// first: rows one after the other if B is transposed; else in groups of as many
+// columns as rows of B are added at a time.
 func (j *job) runSkinny() {
 	rows, buf := packing.Get(j.m * j.k)
 	at := func(i, p int) float32 {
@@ -50,9 +50,10 @@ func (j *job) runSkinny() {
 			}
 		}
 	} else {
+		j.depth = asm.RankDepth()
 		for p := range j.k {
-			first := p &^ 3
-			width := min(4, j.k-first)
+			first := p - p%j.depth
+			width := min(j.depth, j.k-first)
 			for i := range j.m {
 				rows[first*j.m+i*width+p-first] = at(i, p)
 			}
@@ -101,7 +102,7 @@ func (j *job) dots(task int) {
 	}
 }
 
-// ranks adds to a part of C, which stays in cache, four rows of B at a time.
+// ranks adds to a part of C, which stays in cache, a few rows of B at a time.
 func (j *job) ranks(task int) {
 	const unit = 32
 	lo, hi := part(ceilDiv(j.n, unit), j.colGroups, task)
@@ -109,8 +110,13 @@ func (j *job) ranks(task int) {
 	n := min(hi*unit, j.n) - j0
 	j.scale(0, j.m, j0, j0+n)
 	p := 0
-	for ; p+4 <= j.k; p += 4 {
-		asm.Rank4(j.m, n, j.rows[p*j.m:], j.b[p*j.ldb+j0:], j.ldb, j.c[j0:], j.ldc)
+	for ; p+j.depth <= j.k; p += j.depth {
+		a, b, c := j.rows[p*j.m:], j.b[p*j.ldb+j0:], j.c[j0:]
+		if j.depth == 8 {
+			asm.Rank8(j.m, n, a, b, j.ldb, c, j.ldc)
+		} else {
+			asm.Rank4(j.m, n, a, b, j.ldb, c, j.ldc)
+		}
 	}
 	rest := j.k - p
 	for i := range j.m {

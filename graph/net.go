@@ -100,6 +100,11 @@ type Param struct {
 	LRMult, DecayMult float32
 	// Layer that owns the parameter and the parameter's display name there.
 	Layer, Name string
+	// Owner is that layer, Index the parameter's place among its Params.
+	Owner *Node
+	Index int
+	// Shared says that other layers of the net use the parameter, too.
+	Shared bool
 
 	hasLR, hasDecay bool
 }
@@ -384,7 +389,7 @@ func (b *builder) addParams(n *Node, l *caffepb.LayerParameter, shared *Node) er
 			continue
 		}
 		p := &Param{Blob: blob, LRMult: spec.GetLrMult(), DecayMult: spec.GetDecayMult(),
-			Layer: n.Name, Name: n.ParamNames[i], hasLR: spec.LrMult != nil, hasDecay: spec.DecayMult != nil}
+			Layer: n.Name, Name: n.ParamNames[i], Owner: n, Index: i, hasLR: spec.LrMult != nil, hasDecay: spec.DecayMult != nil}
 		b.params = append(b.params, p)
 		if name != "" {
 			b.owners[name] = owner{n, i, p}
@@ -423,6 +428,7 @@ func (b *builder) shareParam(own owner, blob *tensor.Blob, spec *caffepb.ParamSp
 		}
 		p.hasDecay, p.DecayMult = true, spec.GetDecayMult()
 	}
+	p.Shared = true
 	blob.ShareData(theirs)
 	blob.ShareDiff(theirs)
 	return nil

@@ -33,6 +33,23 @@ type innerProduct struct {
 	base
 	m, n, k         int
 	bias, transpose bool
+	update          *Update // of the weights, for the next Backward
+	updates         Update  // what update points to
+}
+
+// CanUpdate implements Updater: for the weights, and batches that leave memory
+// the limit.
+func (l *innerProduct) CanUpdate(i int) bool {
+	return i == 0 && l.ParamPropagateDown(0) && l.m >= 1 && l.m <= gemm.MaxOuterRank
+}
+
+// SetUpdate implements Updater.
+func (l *innerProduct) SetUpdate(i int, u Update) {
+	if i != 0 || len(u.History) != l.params[0].Count() {
+		panic("layers: not an update of an InnerProduct's weights")
+	}
+	l.updates = u
+	l.update = &l.updates
 }
 
 func newInnerProduct(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
@@ -112,7 +129,26 @@ func (l *innerProduct) Forward(bottom, top []*tensor.Blob) error {
 
 func (l *innerProduct) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tensor.Blob) error {
 	dy := top[0].Diff()
-	if l.ParamPropagateDown(0) {
+	// First, as an update below changes the weights.
+	if propagateDown[0] {
+		w, dx := l.params[0].Data(), bottom[0].Diff()
+		if l.transpose {
+			gemm.Sgemm(gemm.NoTrans, gemm.Trans, l.m, l.k, l.n, 1, dy, l.n, w, l.n, 0, dx, l.k)
+		} else {
+			gemm.Sgemm(gemm.NoTrans, gemm.NoTrans, l.m, l.k, l.n, 1, dy, l.n, w, l.k, 0, dx, l.k)
+		}
+	}
+	if u := l.update; u != nil {
+		l.update = nil
+		x, w := bottom[0].Data(), l.params[0].Data()
+		step := gemm.Step{Rate: u.Rate, Decay: u.Decay, Momentum: u.Momentum}
+		if l.transpose {
+			gemm.SGDOuter(step, l.k, l.n, l.m, x, l.k, dy, l.n, u.History, w)
+		} else {
+			gemm.SGDOuter(step, l.n, l.k, l.m, dy, l.n, x, l.k, u.History, w)
+		}
+		u.History = nil
+	} else if l.ParamPropagateDown(0) {
 		x, dw := bottom[0].Data(), l.params[0].Diff()
 		if l.transpose {
 			gemm.Sgemm(gemm.Trans, gemm.NoTrans, l.k, l.n, l.m, 1, x, l.k, dy, l.n, 1, dw, l.n)
@@ -130,14 +166,6 @@ func (l *innerProduct) Backward(top []*tensor.Blob, propagateDown []bool, bottom
 				}
 			}
 		})
-	}
-	if propagateDown[0] {
-		w, dx := l.params[0].Data(), bottom[0].Diff()
-		if l.transpose {
-			gemm.Sgemm(gemm.NoTrans, gemm.Trans, l.m, l.k, l.n, 1, dy, l.n, w, l.n, 0, dx, l.k)
-		} else {
-			gemm.Sgemm(gemm.NoTrans, gemm.NoTrans, l.m, l.k, l.n, 1, dy, l.n, w, l.k, 0, dx, l.k)
-		}
 	}
 	return nil
 }

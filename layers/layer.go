@@ -38,6 +38,31 @@ type Layer interface {
 	ParamPropagateDown(i int) bool
 }
 
+// An Updater is a layer that can make a parameter's step of gradient descent
+// while it computes the gradient, which then is nowhere in memory. That saves
+// most of the traffic of large fully connected layers.
+type Updater interface {
+	Layer
+	// CanUpdate reports whether Backward can do so for parameter i, given the
+	// bottoms of the last Reshape.
+	CanUpdate(i int) bool
+	// SetUpdate makes the next Backward change parameter i by u instead of
+	// adding to its gradient, after it has used the old values; Backwards after
+	// that add to the gradient again. u is not kept. Call it only if CanUpdate.
+	SetUpdate(i int, u Update)
+}
+
+// An Update is a step of stochastic gradient descent with momentum and L2 decay
+// by the gradient g of weights w (Caffe's SGDSolver):
+//
+//	h = Rate·(g + Decay·w) + Momentum·h
+//	w = w − h
+type Update struct {
+	Rate, Decay, Momentum float32
+	// History has h, as long as the parameter.
+	History []float32
+}
+
 // A Stateful layer has a position that an exact resume must restore: random
 // layers count forward passes, data layers count records.
 type Stateful interface {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"crema/asm"
 	"crema/internal/par"
 	"crema/internal/rng"
 	"crema/internal/tensor"
@@ -257,6 +258,10 @@ func (l *pooling) Forward(bottom, top []*tensor.Blob) error {
 // maximum finds the maxima of a plane: their values go to y, their places to
 // mask; either may be nil.
 func (l *pooling) maximum(x, y []float32, mask []int32) {
+	if l.halves() && y != nil {
+		l.halvesMaximum(x, y, mask)
+		return
+	}
 	i := 0
 	for oh := range l.out[0] {
 		h0, h1, _ := l.window(0, oh)
@@ -278,6 +283,29 @@ func (l *pooling) maximum(x, y []float32, mask []int32) {
 			}
 			i++
 		}
+	}
+}
+
+// halves reports whether the windows are 2×2 with stride 2 and cover each
+// element once, for which there are kernels.
+func (l *pooling) halves() bool {
+	two := [2]int{2, 2}
+	return l.kernel == two && l.stride == two && l.pad == [2]int{} &&
+		l.in[0]%2 == 0 && l.in[1]%2 == 0 && l.out[1] <= widestHalves
+}
+
+// widestHalves is the longest row of windows that is given to a kernel.
+const widestHalves = 1 << 10
+
+func (l *pooling) halvesMaximum(x, y []float32, mask []int32) {
+	var unused [widestHalves]int32 // the kernels always tell the places
+	for oh := range l.out[0] {
+		at, o := 2*oh*l.in[1], oh*l.out[1]
+		row := unused[:l.out[1]]
+		if mask != nil {
+			row = mask[o : o+l.out[1]]
+		}
+		asm.MaxPool2(at, l.in[1], x[at:], x[at+l.in[1]:], y[o:o+l.out[1]], row)
 	}
 }
 
@@ -382,6 +410,10 @@ func (l *pooling) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*t
 	dy, dx := top[0].Diff(), bottom[0].Diff()
 	l.planes(bottom[0], func(p int) {
 		dy, dx := plane(dy, l.out, p), plane(dx, l.in, p)
+		if l.method == caffepb.PoolingParameter_MAX && l.halves() {
+			l.halvesBackward(dy, plane(l.mask, l.out, p), dx)
+			return
+		}
 		clear(dx)
 		if l.method == caffepb.PoolingParameter_AVE {
 			l.averageBackward(dy, dx)
@@ -394,6 +426,13 @@ func (l *pooling) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*t
 		}
 	})
 	return nil
+}
+
+func (l *pooling) halvesBackward(dy []float32, mask []int32, dx []float32) {
+	for oh := range l.out[0] {
+		at, o := 2*oh*l.in[1], oh*l.out[1]
+		asm.MaxPool2Backward(at, l.in[1], dy[o:o+l.out[1]], mask[o:o+l.out[1]], dx[at:at+l.in[1]], dx[at+l.in[1]:at+2*l.in[1]])
+	}
 }
 
 func (l *pooling) averageBackward(dy, dx []float32) {

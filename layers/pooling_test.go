@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"crema/internal/tensor"
+	"crema/prototxt/caffepb"
 )
 
 func TestPoolingShape(t *testing.T) {
@@ -323,4 +324,74 @@ func TestPoolingStateful(t *testing.T) {
 	if _, ok := l.(Stateful); ok {
 		t.Error("MAX pooling says it has a state")
 	}
+}
+
+// TestHalves compares 2×2 windows with stride 2, which have kernels, with the
+// general loops, in both phases.
+func TestHalves(t *testing.T) {
+	for _, size := range [][2]int{{2, 2}, {4, 14}, {14, 4}, {28, 28}, {2, 224}, {2, 2100}, {5, 6}, {6, 5}} {
+		for _, phase := range []caffepb.Phase{train, caffepb.Phase_TEST} {
+			x := randomBlob(1, 2, 3, size[0], size[1])
+			for i, v := range x.Data() { // with equals
+				x.Data()[i] = float32(math.Round(float64(4 * v)))
+			}
+			ln, top := newLayer(t, testContext(phase), `type: "Pooling" pooling_param { kernel_size: 2 stride: 2 }`, blobs(x), 1)
+			forward(t, ln, blobs(x), top)
+			dy := randomBlob(2, top[0].Shape()...)
+			copy(top[0].Diff(), dy.Data())
+			backward(t, ln, blobs(x), top)
+			l := ln.(*pooling)
+			in, out := l.in[0]*l.in[1], l.out[0]*l.out[1]
+			for p := range 6 {
+				want := make([]float32, in)
+				for oh := range l.out[0] {
+					for ow := range l.out[1] {
+						best, at := float32(math.Inf(-1)), 0
+						for h := 2 * oh; h < min(2*oh+2, l.in[0]); h++ {
+							for w := 2 * ow; w < min(2*ow+2, l.in[1]); w++ {
+								if v := x.Data()[p*in+h*l.in[1]+w]; v > best {
+									best, at = v, h*l.in[1]+w
+								}
+							}
+						}
+						o := p*out + oh*l.out[1] + ow
+						if got := top[0].Data()[o]; got != best {
+							t.Fatalf("%v: plane %d, window %d,%d: %v, not %v", size, p, oh, ow, got, best)
+						}
+						want[at] = dy.Data()[o]
+					}
+				}
+				equal(t, "gradient", x.Diff()[p*in:(p+1)*in], want...)
+			}
+		}
+	}
+}
+
+// BenchmarkMaxPool has VGG-16's first pooling at batch 6.
+func BenchmarkMaxPool(b *testing.B) {
+	x, y := tensor.New(6, 64, 224, 224), tensor.New(6, 64, 112, 112)
+	for i := range x.Data() {
+		x.Data()[i] = float32(i * 7919 % 1000)
+	}
+	l := &pooling{base: newBase(&caffepb.LayerParameter{}, testContext(train)), kernel: [2]int{2, 2}, stride: [2]int{2, 2}}
+	xs, ys := blobs(x), blobs(y)
+	if err := l.Reshape(xs, ys); err != nil {
+		b.Fatal(err)
+	}
+	y.Diff()
+	x.Diff()
+	b.Run("forward", func(b *testing.B) {
+		for b.Loop() {
+			if err := l.Forward(xs, ys); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("backward", func(b *testing.B) {
+		for b.Loop() {
+			if err := l.Backward(ys, []bool{true}, xs); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

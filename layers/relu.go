@@ -1,8 +1,7 @@
 package layers
 
 import (
-	"math"
-
+	"crema/asm"
 	"crema/internal/par"
 	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
@@ -39,23 +38,9 @@ func (l *relu) Reshape(bottom, top []*tensor.Blob) error {
 	return nil
 }
 
-// The loops have no branch on the sign of an element, which no predictor could
-// guess; max and min compile to straight code.
-
 func (l *relu) Forward(bottom, top []*tensor.Blob) error {
-	x, y, slope := bottom[0].Data(), top[0].Data(), l.slope
-	par.For(len(x), elemGrain, func(lo, hi int) {
-		x, y := x[lo:hi], y[lo:hi]
-		if slope == 0 {
-			for i, v := range x {
-				y[i] = max(v, 0)
-			}
-			return
-		}
-		for i, v := range x {
-			y[i] = max(v, 0) + slope*min(v, 0)
-		}
-	})
+	x, y := bottom[0].Data(), top[0].Data()
+	par.For(len(x), elemGrain, func(lo, hi int) { asm.ReLU(l.slope, x[lo:hi], y[lo:hi]) })
 	return nil
 }
 
@@ -64,14 +49,6 @@ func (l *relu) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tens
 		return nil
 	}
 	x, dy, dx := bottom[0].Data(), top[0].Diff(), bottom[0].Diff()
-	one, slope := math.Float32bits(1), math.Float32bits(l.slope)
-	par.For(len(x), elemGrain, func(lo, hi int) {
-		x, dy, dx := x[lo:hi], dy[lo:hi], dx[lo:hi]
-		for i, v := range x {
-			// All ones when v > 0: then its bits are a positive integer.
-			pos := uint32(-int64(int32(math.Float32bits(v))) >> 63)
-			dx[i] = dy[i] * math.Float32frombits(one&pos|slope&^pos)
-		}
-	})
+	par.For(len(x), elemGrain, func(lo, hi int) { asm.ReLUBackward(l.slope, x[lo:hi], dy[lo:hi], dx[lo:hi]) })
 	return nil
 }

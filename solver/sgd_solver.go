@@ -5,9 +5,11 @@ import (
 	"math"
 	"strings"
 
+	"crema/asm"
 	"crema/internal/glog"
 	"crema/internal/par"
 	"crema/internal/tensor"
+	"crema/layers"
 	"crema/prototxt/caffepb"
 )
 
@@ -53,7 +55,6 @@ func (s *Solver) learningRate() float32 {
 	case "multistep":
 		if s.currentStep < len(p.Stepvalue) && s.iter >= int(p.Stepvalue[s.currentStep]) {
 			s.currentStep++
-			glog.Infof(s.log, "MultiStep Status: Iteration %d, step = %d", s.iter, s.currentStep)
 		}
 		rate *= math.Pow(gamma, float64(s.currentStep))
 	case "poly":
@@ -75,6 +76,7 @@ type step struct {
 	rmsDecay  float32 // RMSProp
 	delta     float32
 	adam      float32 // Adam's bias correction
+	drop      bool    // the steps need not be left in g
 }
 
 // gradient returns the gradient of one weight after clipping, averaging and
@@ -102,7 +104,7 @@ func (u *step) gradient(w, g float32) float32 {
 
 // A rule is an update rule: how many history blobs it keeps for a parameter
 // and how it turns gradients into steps. update subtracts the steps from w and
-// leaves them in g.
+// leaves them in g, but for step.drop.
 type rule struct {
 	histories int
 	update    func(u *step, w, g, h, h2 []float32)
@@ -135,10 +137,36 @@ func checkRMSProp(p *caffepb.SolverParameter) error {
 
 // updateSGD: h = rate·g + momentum·h; w −= h.
 func updateSGD(u *step, w, g, h, _ []float32) {
-	for i := range w {
-		v := u.rate*u.gradient(w[i], g[i]) + u.momentum*h[i]
-		h[i], g[i] = v, v
-		w[i] -= v
+	// Parts that stay in the cache nearest to the core from step to step.
+	const part = 1 << 11
+	for lo := 0; lo < len(w); lo += part {
+		hi := min(lo+part, len(w))
+		w, g, h := w[lo:hi], g[lo:hi], h[lo:hi]
+		if u.clip != 1 {
+			asm.Scal(u.clip, g)
+		}
+		if u.norm != 1 {
+			asm.Scal(u.norm, g)
+		}
+		if u.l1 != 0 {
+			decayL1(u.l1, w, g)
+		}
+		asm.SGDUpdate(u.rate, u.l2, u.momentum, g, h, w)
+		if !u.drop {
+			copy(g, h)
+		}
+	}
+}
+
+// decayL1 adds the gradient of L1 decay.
+func decayL1(l1 float32, w, g []float32) {
+	for i, v := range w {
+		switch {
+		case v > 0:
+			g[i] += l1
+		case v < 0:
+			g[i] -= l1
+		}
 	}
 }
 
@@ -251,11 +279,54 @@ func sumsq(v []float32) float64 {
 	return sum
 }
 
-// applyUpdate changes the weights by the gradients, as the solver type says
-// (SGDSolver::ApplyUpdate), and moves on to the next iteration.
+// setRate settles the learning rate of the iteration that begins. Caffe does
+// it after the backward pass; layers that update within it need it before.
+func (s *Solver) setRate() {
+	step := s.currentStep
+	s.rate = s.learningRate()
+	s.moved = s.p.GetLrPolicy() == "multistep" && s.currentStep != step
+}
+
+// canFuse reports whether the settings let layers update their parameters
+// within the backward pass of an iteration: nothing may need the gradients
+// afterwards.
+func (s *Solver) canFuse(display bool) bool {
+	p := s.p
+	return !s.o.NoFuse && p.GetType() == "SGD" && p.GetClipGradients() < 0 && p.GetIterSize() == 1 &&
+		(p.GetRegularizationType() != "L1" || p.GetWeightDecay() == 0) &&
+		!p.GetSnapshotDiff() && !(display && p.GetDebugInfo())
+}
+
+// prepare makes the parameters ready for a backward pass: those whose layers
+// can update them within it are told how, and marked in s.fused; the gradients
+// of the others are zeroed. The gradients of the former may not even be in
+// memory.
+func (s *Solver) prepare(display bool) {
+	params := s.net.Params()
+	if s.fused == nil {
+		s.fused = make([]bool, len(params))
+	}
+	fuse := s.canFuse(display)
+	for i, lp := range params {
+		l, ok := lp.Owner.Layer.(layers.Updater)
+		s.fused[i] = ok && fuse && !lp.Shared && lp.Owner.NeedBackward && l.CanUpdate(lp.Index)
+		if s.fused[i] {
+			l.SetUpdate(lp.Index, layers.Update{Rate: s.rate * lp.LRMult, Decay: s.p.GetWeightDecay() * lp.DecayMult,
+				Momentum: s.p.GetMomentum(), History: s.history[i].Data()})
+		} else {
+			clear(lp.Blob.Diff())
+		}
+	}
+}
+
+// applyUpdate changes the weights that the backward pass has not by the
+// gradients, as the solver type says (SGDSolver::ApplyUpdate), and moves on to
+// the next iteration.
 func (s *Solver) applyUpdate(display bool) {
-	rate := s.learningRate()
-	s.rate = rate
+	rate := s.rate
+	if s.moved {
+		glog.Infof(s.log, "MultiStep Status: Iteration %d, step = %d", s.iter, s.currentStep)
+	}
 	if display {
 		glog.Infof(s.log, "Iteration %d, lr = %s", s.iter, glog.G(rate))
 	}
@@ -271,6 +342,9 @@ func (s *Solver) applyUpdate(display bool) {
 	}
 	params := s.net.Params()
 	for i, lp := range params {
+		if s.fused[i] {
+			continue
+		}
 		u.rate = rate * lp.LRMult
 		decay := p.GetWeightDecay() * lp.DecayMult
 		u.l1, u.l2 = 0, 0
@@ -285,6 +359,7 @@ func (s *Solver) applyUpdate(display bool) {
 			h2 = s.history[len(params)+i].Data()
 		}
 		debug := display && p.GetDebugInfo()
+		u.drop = !debug && !p.GetSnapshotDiff()
 		var before float32
 		if debug {
 			before = meanAbs(w)

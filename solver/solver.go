@@ -68,6 +68,10 @@ type Options struct {
 	Action func() Action
 	// OnIteration is called after each update; nil is not.
 	OnIteration func(Progress)
+	// NoFuse keeps layers from updating their parameters within the backward
+	// pass. The result is the same, but takes more time and memory: for tests
+	// and comparisons.
+	NoFuse bool
 }
 
 // A Solver trains a net.
@@ -85,6 +89,8 @@ type Solver struct {
 	iter        int
 	currentStep int
 	rate        float32
+	moved       bool      // the multistep policy took a step in this iteration
+	fused       []bool    // parameters that the backward pass updates in this iteration
 	losses      []float32 // ring of the last average_loss losses
 	smoothed    float32
 	windowStart int // iteration the ring began at
@@ -501,15 +507,18 @@ func (s *Solver) step(n int) error {
 		}
 		began, waited := time.Now(), s.net.Waited()
 		display := p.GetDisplay() > 0 && s.iter%int(p.GetDisplay()) == 0
-		s.net.ClearParamDiffs()
+		s.setRate()
 		s.net.SetDebugInfo(display && p.GetDebugInfo())
 		var loss float32
-		for range p.GetIterSize() {
+		for pass := range p.GetIterSize() {
 			l, err := s.net.Forward()
 			if err != nil {
 				return err
 			}
 			loss += l
+			if pass == 0 {
+				s.prepare(display)
+			}
 			if err := s.net.Backward(); err != nil {
 				return err
 			}

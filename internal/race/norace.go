@@ -8,7 +8,7 @@ package race
 const Enabled = false
 
 // Read records a read of s.
-func Read(s []float32) {}
+func Read[T float32 | int32](s []T) {}
 
 // Write records a write of s.
-func Write(s []float32) {}
+func Write[T float32 | int32](s []T) {}

@@ -13,14 +13,14 @@ import (
 const Enabled = true
 
 // Read records a read of s.
-func Read(s []float32) {
+func Read[T float32 | int32](s []T) {
 	if len(s) > 0 {
 		runtime.RaceReadRange(unsafe.Pointer(unsafe.SliceData(s)), 4*len(s))
 	}
 }
 
 // Write records a write of s.
-func Write(s []float32) {
+func Write[T float32 | int32](s []T) {
 	if len(s) > 0 {
 		runtime.RaceWriteRange(unsafe.Pointer(unsafe.SliceData(s)), 4*len(s))
 	}

@@ -62,12 +62,24 @@ func main() {
 	for m := 1; m <= t.rows; m++ {
 		dot(m)
 	}
-	rank4()
+	rank(4)
+	if t.avx512 {
+		rank(8)
+	}
 	Generate()
 }
 
 // vecs is the register file, full width.
 var vecs []reg.VecPhysical
+
+// How far, in bytes, a row of the large matrix is prefetched: by near into the
+// level-1 cache, past the others. That many lines in flight are not enough to
+// use the memory's bandwidth, as the core can wait for a few only; far brings
+// them into the level-2 cache before, which waits for many more.
+const (
+	near = 1024
+	far  = 4096
+)
 
 // dot emits the products of m rows of X with four rows of W.
 func dot(m int) {
@@ -114,7 +126,8 @@ func dot(m int) {
 	JGE(LabelRef("sum"))
 	wv := vecs[:n]
 	for j := range wv {
-		PREFETCHNTA(Mem{Base: wp[j], Index: p, Scale: 4, Disp: 1024})
+		PREFETCHNTA(Mem{Base: wp[j], Index: p, Scale: 4, Disp: near})
+		PREFETCHT1(Mem{Base: wp[j], Index: p, Scale: 4, Disp: far})
 		VMOVUPS(Mem{Base: wp[j], Index: p, Scale: 4}, wv[j])
 	}
 	LEAQ(Mem{Base: x, Index: p, Scale: 4}, xi)
@@ -159,12 +172,12 @@ func dot(m int) {
 	RET()
 }
 
-// rank4 emits the update of a few rows by four rows of a matrix.
-func rank4() {
-	name := "rank4" + t.suffix
+// rank emits the update of a few rows by depth rows of a matrix.
+func rank(depth int) {
+	name := fmt.Sprintf("rank%d%s", depth, t.suffix)
 	TEXT(name, NOSPLIT, "func(m, n int, a, b *float32, ldb int, c *float32, ldc int)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s adds a[4i+p]·b[p·ldb+j], p = 0 to 3 in turn, to c[i·ldc+j] for i < m,", name),
+	Doc(fmt.Sprintf("%s adds a[%d·i+p]·b[p·ldb+j], p = 0 to %d in turn, to c[i·ldc+j] for i < m,", name, depth, depth-1),
 		fmt.Sprintf("j < n; n is a multiple of %d, m and n are positive.", 2*t.width))
 	m := Load(Param("m"), GP64())
 	n := Load(Param("n"), GP64())
@@ -179,17 +192,20 @@ func rank4() {
 	bp, i, ai, ci := GP64(), GP64(), GP64(), GP64()
 	Label("columns")
 	MOVQ(b, bp)
-	var bv [4][2]reg.VecVirtual
-	for p := range 4 {
-		PREFETCHNTA(Mem{Base: bp, Disp: 1024})
-		if t.avx512 {
-			PREFETCHNTA(Mem{Base: bp, Disp: 1024 + 64})
+	// Nearer than above, as a part of a row is shorter than a row; and not past
+	// the level-2 cache, as rows a power of two apart meet in one set of the
+	// level-1 cache, which then drops lines before they are used.
+	bv := make([][2]reg.VecVirtual, depth)
+	for p := range bv {
+		for line := 0; line < 2*bytes; line += 64 {
+			PREFETCHT0(Mem{Base: bp, Disp: near/2 + line})
+			PREFETCHT1(Mem{Base: bp, Disp: 3*near/2 + line})
 		}
 		for v := range 2 {
 			bv[p][v] = vec()
 			VMOVUPS(Mem{Base: bp, Disp: v * bytes}, bv[p][v])
 		}
-		if p < 3 {
+		if p < depth-1 {
 			ADDQ(ldb, bp)
 		}
 	}
@@ -200,7 +216,7 @@ func rank4() {
 	c0, c1 := vec(), vec()
 	VMOVUPS(Mem{Base: ci}, c0)
 	VMOVUPS(Mem{Base: ci, Disp: bytes}, c1)
-	for p := range 4 {
+	for p := range bv {
 		s := vec()
 		VBROADCASTSS(Mem{Base: ai, Disp: 4 * p}, s)
 		VFMADD231PS(bv[p][0], s, c0)
@@ -208,7 +224,7 @@ func rank4() {
 	}
 	VMOVUPS(c0, Mem{Base: ci})
 	VMOVUPS(c1, Mem{Base: ci, Disp: bytes})
-	ADDQ(U8(16), ai)
+	ADDQ(U8(4*depth), ai)
 	ADDQ(ldc, ci)
 	DECQ(i)
 	JNZ(LabelRef("rows"))

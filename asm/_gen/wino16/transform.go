@@ -1,0 +1,480 @@
+package main
+
+import (
+	"fmt"
+	"log"
+	"math"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// The interpolation points are 0, ±pa, ±pb and infinity.
+const (
+	pa = 5. / 8
+	pb = 3. / 2
+	a2 = pa * pa
+	b2 = pb * pb
+	n0 = 1 / (a2 * b2)
+	na = 1 / (2 * a2 * (b2 - a2)) // the sign is with the input's rows
+	nb = 1 / (2 * b2 * (b2 - a2))
+)
+
+// A term is a multiple of input i.
+type term struct {
+	c float64
+	i int
+}
+
+// A sum is a linear combination of inputs.
+type sum []term
+
+// An expandSpec is a transform from in values to 6: rows 0 and 5 alone, 1, 2
+// and 3, 4 as sum and difference of an even and an odd part.
+type expandSpec struct {
+	name, doc string
+	in        int
+	first     sum
+	a, b      [2]sum // even, odd
+	last      sum
+	steps     bool // the distance of columns is an argument
+}
+
+var inputSpec = expandSpec{
+	"Input", "6×6 pixels", 6,
+	sum{{1, 4}, {-(a2 + b2), 2}, {a2 * b2, 0}},
+	[2]sum{{{b2, 2}, {-1, 4}}, {{pa * b2, 1}, {-pa, 3}}},
+	[2]sum{{{1, 4}, {-a2, 2}}, {{pb, 3}, {-pb * a2, 1}}},
+	sum{{1, 5}, {-(a2 + b2), 3}, {a2 * b2, 1}}, false,
+}
+
+var gradSpec = expandSpec{
+	"Gradient", "4×4 pixels of an output gradient", 4,
+	sum{{1, 0}},
+	[2]sum{{{1, 0}, {a2, 2}}, {{pa, 1}, {pa * a2, 3}}},
+	[2]sum{{{1, 0}, {b2, 2}}, {{pb, 1}, {pb * b2, 3}}},
+	sum{{1, 3}}, false,
+}
+
+var filterSpec = expandSpec{
+	"Filter", "3×3 taps", 3,
+	sum{{n0, 0}},
+	[2]sum{{{na, 0}, {na * a2, 2}}, {{na * pa, 1}}},
+	[2]sum{{{nb, 0}, {nb * b2, 2}}, {{nb * pb, 1}}},
+	sum{{1, 2}}, true,
+}
+
+// A reduceSpec is a transform from 6 values to out. Its inputs are value 0, sum
+// and difference of 1 and 2, the same of 3 and 4, and value 5.
+type reduceSpec struct {
+	name, doc string
+	out       int
+	rows      [4]sum
+	bias      bool
+}
+
+// Inputs of a reduceSpec.
+const (
+	m0 = iota
+	sa
+	da
+	sb
+	db
+	m5
+)
+
+var outputSpec = reduceSpec{"Output", "4×4 pixels", 4, [4]sum{
+	{{1, m0}, {1, sa}, {1, sb}},
+	{{pa, da}, {pb, db}},
+	{{a2, sa}, {b2, sb}},
+	{{1, m5}, {pa * a2, da}, {pb * b2, db}},
+}, true}
+
+var weightsSpec = reduceSpec{"Weights", "3×3 taps of a weight gradient", 3, [4]sum{
+	{{n0, m0}, {na, sa}, {nb, sb}},
+	{{na * pa, da}, {nb * pb, db}},
+	{{1, m5}, {na * a2, sa}, {nb * b2, sb}},
+}, false}
+
+// gen emits transforms. It hands out vector registers itself, because the
+// file is nearly full.
+type gen struct {
+	target
+	free   []reg.VecPhysical
+	consts map[float64]Op
+	kernel string
+}
+
+func (g *gen) begin(name string) {
+	g.kernel = name
+	g.free = append([]reg.VecPhysical(nil), g.vec...)
+	g.consts = map[float64]Op{}
+}
+
+func (g *gen) get() reg.VecPhysical {
+	if len(g.free) == 0 {
+		log.Fatalf("wino16: out of registers in %s", g.kernel)
+	}
+	r := g.free[0]
+	g.free = g.free[1:]
+	return r
+}
+
+func (g *gen) put(r reg.VecPhysical) { g.free = append([]reg.VecPhysical{r}, g.free...) }
+
+// constants makes the coefficients of sums ready: broadcast into registers if
+// there are many of them, else whole vectors in memory.
+func (g *gen) constants(sums ...sum) {
+	for _, s := range sums {
+		for _, t := range s {
+			c := math.Abs(t.c)
+			if _, ok := g.consts[c]; ok || c == 1 {
+				continue
+			}
+			n := 1
+			if g.width == 8 {
+				n = 8
+			}
+			m := GLOBL(fmt.Sprintf("%s_%d", g.kernel, len(g.consts)), RODATA|NOPTR)
+			for i := range n {
+				DATA(4*i, F32(float32(c)))
+			}
+			g.consts[c] = m
+			if n == 1 {
+				r := g.get()
+				VBROADCASTSS(m, r)
+				g.consts[c] = r
+			}
+		}
+	}
+}
+
+// combine emits a linear combination of operands into a new register. The first
+// coefficient must be positive.
+func (g *gen) combine(s sum, src []Op) reg.VecPhysical {
+	dst := g.get()
+	rest := s[1:]
+	if first := src[s[0].i]; s[0].c == 1 {
+		_, inMemory := first.(Mem)
+		if len(rest) > 0 && rest[0].c == 1 && !inMemory {
+			VADDPS(src[rest[0].i], first, dst)
+			rest = rest[1:]
+		} else {
+			VMOVUPS(first, dst)
+		}
+	} else {
+		if _, ok := first.(Mem); ok {
+			VMOVUPS(first, dst)
+			first = dst
+		}
+		VMULPS(g.consts[s[0].c], first, dst)
+	}
+	for _, t := range rest {
+		x := src[t.i]
+		c := g.consts[math.Abs(t.c)]
+		switch t.c {
+		case 1:
+			VADDPS(x, dst, dst)
+			continue
+		case -1:
+			VSUBPS(x, dst, dst)
+			continue
+		}
+		tmp := false
+		_, constInMemory := c.(Mem)
+		if _, ok := x.(Mem); ok && constInMemory {
+			r := g.get()
+			VMOVUPS(x, r)
+			x, tmp = r, true
+		}
+		m, r := x, c
+		if constInMemory {
+			m, r = c, x
+		}
+		if t.c < 0 {
+			VFNMADD231PS(m, r, dst)
+		} else {
+			VFMADD231PS(m, r, dst)
+		}
+		if tmp {
+			g.put(x.(reg.VecPhysical))
+		}
+	}
+	return dst
+}
+
+// pair emits even + odd and even − odd of two sums.
+func (g *gen) pair(p [2]sum, src []Op) (plus, minus reg.VecPhysical) {
+	e, o, r := g.combine(p[0], src), g.combine(p[1], src), g.get()
+	VADDPS(o, e, r)
+	VSUBPS(o, e, e)
+	g.put(o)
+	return r, e
+}
+
+// group emits rows of an expandSpec: 0 the first, 1 and 2 the pairs, 3 the last.
+func (g *gen) group(s *expandSpec, i int, src []Op) []reg.VecPhysical {
+	switch i {
+	case 0:
+		return []reg.VecPhysical{g.combine(s.first, src)}
+	case 1, 2:
+		p := s.a
+		if i == 2 {
+			p = s.b
+		}
+		x, y := g.pair(p, src)
+		return []reg.VecPhysical{x, y}
+	}
+	return []reg.VecPhysical{g.combine(s.last, src)}
+}
+
+// expand emits the transform of n tiles from in×in to 6×6 vectors.
+func (g *gen) expand(s expandSpec) {
+	name := "wino16" + s.name + g.suffix
+	g.begin(name)
+	sig := "func(n int, src *float32, lds int, dst *float32, ldt, ldp int)"
+	if s.steps {
+		sig = "func(n int, src *float32, ldc, next int, dst *float32, ldt, ldp int)"
+	}
+	TEXT(name, NOSPLIT, sig)
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s transforms n > 0 tiles of %s, %d lanes each.", name, s.doc, g.width))
+	n := Load(Param("n"), GP64())
+	src := Load(Param("src"), GP64())
+	row, step, next := GP64(), GP64(), GP64()
+	if s.steps {
+		step = Load(Param("ldc"), step).(reg.GPVirtual)
+		next = Load(Param("next"), next).(reg.GPVirtual)
+		SHLQ(U8(2), step)
+		SHLQ(U8(2), next)
+		LEAQ(Mem{Base: step, Index: step, Scale: 2}, row)
+	} else {
+		row = Load(Param("lds"), row).(reg.GPVirtual)
+		SHLQ(U8(2), row)
+	}
+	dst := Load(Param("dst"), GP64())
+	ldt := Load(Param("ldt"), GP64())
+	ldp := Load(Param("ldp"), GP64())
+	SHLQ(U8(2), ldt)
+	SHLQ(U8(2), ldp)
+	g.constants(s.first, s.a[0], s.a[1], s.b[0], s.b[1], s.last)
+	passes := [][]int{{0, 1}, {2, 3}}
+	if g.width == 8 {
+		passes = [][]int{{0}, {1}, {2}, {3}}
+	}
+	p0, p3, q0, q3 := GP64(), GP64(), GP64(), GP64()
+	Label("tile")
+	MOVQ(dst, q0)
+	for _, pass := range passes {
+		MOVQ(src, p0)
+		if s.in > 3 {
+			LEAQ(Mem{Base: p0, Index: row, Scale: 2}, p3)
+			ADDQ(row, p3)
+		}
+		var held [3][]Op
+		for c := range s.in {
+			var col []Op
+			for r := range s.in {
+				m := Mem{Base: p0}
+				if r >= 3 {
+					m.Base = p3
+				}
+				if !s.steps {
+					m.Disp = 64 * c
+				}
+				if r%3 > 0 {
+					m.Index, m.Scale = row, uint8(r%3)
+				}
+				col = append(col, m)
+			}
+			i := 0
+			for _, grp := range pass {
+				for _, r := range g.group(&s, grp, col) {
+					held[i] = append(held[i], r)
+					i++
+				}
+			}
+			if s.steps && c < s.in-1 {
+				ADDQ(step, p0)
+			}
+		}
+		for _, vals := range held {
+			if vals == nil {
+				continue
+			}
+			LEAQ(Mem{Base: q0, Index: ldp, Scale: 2}, q3)
+			ADDQ(ldp, q3)
+			i := 0
+			for grp := range 4 {
+				for _, r := range g.group(&s, grp, vals) {
+					m := Mem{Base: q0}
+					if i >= 3 {
+						m.Base = q3
+					}
+					if i%3 > 0 {
+						m.Index, m.Scale = ldp, uint8(i%3)
+					}
+					VMOVUPS(r, m)
+					g.put(r)
+					i++
+				}
+			}
+			for _, r := range vals {
+				g.put(r.(reg.VecPhysical))
+			}
+			LEAQ(Mem{Base: q3, Index: ldp, Scale: 2}, q0)
+			ADDQ(ldp, q0)
+		}
+	}
+	if s.steps {
+		ADDQ(next, src)
+	} else {
+		ADDQ(U32(4*64), src)
+	}
+	ADDQ(ldt, dst)
+	DECQ(n)
+	JNZ(LabelRef("tile"))
+	VZEROUPPER()
+	RET()
+}
+
+// halves returns the inputs that rows of the given parity use: sums and value 0
+// for even rows, differences for odd ones, and value 5. fresh are the registers
+// to give back.
+func (g *gen) halves(rows []sum, m [6]Op) (in [6]Op, fresh []reg.VecPhysical) {
+	in[m0], in[m5] = m[0], m[5]
+	uses := map[int]bool{}
+	for _, s := range rows {
+		for _, t := range s {
+			uses[t.i] = true
+		}
+	}
+	for _, k := range []struct{ i, x, y int }{{sa, 1, 2}, {da, 1, 2}, {sb, 3, 4}, {db, 3, 4}} {
+		if !uses[k.i] {
+			continue
+		}
+		r := g.get()
+		x := m[k.x]
+		if _, ok := x.(Mem); ok {
+			VMOVUPS(x, r)
+			x = r
+		}
+		if k.i == sa || k.i == sb {
+			VADDPS(m[k.y], x, r)
+		} else {
+			VSUBPS(m[k.y], x, r)
+		}
+		in[k.i] = r
+		fresh = append(fresh, r)
+	}
+	return in, fresh
+}
+
+// reduce emits the transform of n tiles from 6×6 to out×out vectors.
+func (g *gen) reduce(s reduceSpec) {
+	name := "wino16" + s.name + g.suffix
+	g.begin(name)
+	sig := "func(n int, src *float32, ldt, ldp int, dst *float32)"
+	if s.bias {
+		sig = "func(n int, src *float32, ldt, ldp int, bias, dst *float32, ldd int)"
+	}
+	TEXT(name, NOSPLIT, sig)
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s transforms n > 0 tiles back to %s, %d lanes each.", name, s.doc, g.width))
+	n := Load(Param("n"), GP64())
+	src := Load(Param("src"), GP64())
+	ldt := Load(Param("ldt"), GP64())
+	ldp := Load(Param("ldp"), GP64())
+	dst := Load(Param("dst"), GP64())
+	SHLQ(U8(2), ldt)
+	SHLQ(U8(2), ldp)
+	var bias, ldd reg.Register
+	if s.bias {
+		bias = Load(Param("bias"), GP64())
+		ldd = Load(Param("ldd"), GP64())
+		SHLQ(U8(2), ldd)
+	}
+	g.constants(s.rows[:]...)
+	l6, p0, p3, q := GP64(), GP64(), GP64(), GP64()
+	LEAQ(Mem{Base: ldp, Index: ldp, Scale: 2}, l6)
+	ADDQ(l6, l6)
+	Label("tile")
+	for parity := range 2 {
+		var part []sum
+		for i := parity; i < s.out; i += 2 {
+			part = append(part, s.rows[i])
+		}
+		MOVQ(src, p0)
+		LEAQ(Mem{Base: p0, Index: l6, Scale: 2}, p3)
+		ADDQ(l6, p3)
+		var held [2][6]Op
+		for c := range 6 {
+			var col [6]Op
+			for r := range 6 {
+				m := Mem{Base: p0}
+				if r >= 3 {
+					m.Base = p3
+				}
+				if r%3 > 0 {
+					m.Index, m.Scale = l6, uint8(r%3)
+				}
+				col[r] = m
+			}
+			in, fresh := g.halves(part, col)
+			for i, row := range part {
+				held[i][c] = g.combine(row, in[:])
+			}
+			for _, r := range fresh {
+				g.put(r)
+			}
+			if c < 5 {
+				ADDQ(ldp, p0)
+				ADDQ(ldp, p3)
+			}
+		}
+		MOVQ(dst, q)
+		if s.bias && parity == 1 {
+			ADDQ(ldd, q)
+		}
+		for i := range part {
+			for half := range 2 {
+				var cols []sum
+				for j := half; j < s.out; j += 2 {
+					cols = append(cols, s.rows[j])
+				}
+				in, fresh := g.halves(cols, held[i])
+				for k, c := range cols {
+					j := 2*k + half
+					r := g.combine(c, in[:])
+					if s.bias {
+						VADDPS(Mem{Base: bias}, r, r)
+						VMOVUPS(r, Mem{Base: q, Disp: 64 * j})
+					} else {
+						VMOVUPS(r, Mem{Base: dst, Disp: 64 * (3*(2*i+parity) + j)})
+					}
+					g.put(r)
+				}
+				for _, r := range fresh {
+					g.put(r)
+				}
+			}
+			for _, r := range held[i] {
+				g.put(r.(reg.VecPhysical))
+			}
+			if s.bias && i < len(part)-1 {
+				LEAQ(Mem{Base: q, Index: ldd, Scale: 2}, q)
+			}
+		}
+	}
+	ADDQ(ldt, src)
+	if s.bias {
+		ADDQ(U32(4*64), dst)
+	} else {
+		ADDQ(U32(9*64), dst)
+	}
+	DECQ(n)
+	JNZ(LabelRef("tile"))
+	VZEROUPPER()
+	RET()
+}
