@@ -27,7 +27,7 @@ func flopsChart(r *results) (*chart, error) {
 	p.Title.Text = fmt.Sprintf("%s, %s", r.title, plural(r.threads, "thread"))
 	p.Y.Label.Text = "GFLOP/s"
 	p.Y.Min, p.Y.Max = 0, r.peak/1e9
-	p.Legend.Top = true
+	p.Legend.Top, p.Legend.Left = true, true
 	var names []string
 	for _, t := range r.tasks {
 		names = append(names, t.name)
@@ -69,8 +69,9 @@ func flopsChart(r *results) (*chart, error) {
 	p.Y.Tick.Marker = ticks
 	p.NominalX(names...)
 	p.X.Min, p.X.Max = -0.5, float64(len(names))-0.5
-	p.X.Tick.Label.Rotation = 1.2
-	p.X.Tick.Label.XAlign = -1
+	// Labels begin at the axis: where they end depends on the viewer's fonts.
+	p.X.Tick.Label.Rotation = -1.2
+	p.X.Tick.Label.XAlign = 0
 	p.X.Tick.Label.YAlign = -0.5
 	width := vg.Points(80 + float64(len(names))*bar*(float64(len(r.programs))+1.5))
 	return &chart{p, max(width, 4*vg.Inch)}, nil
