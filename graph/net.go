@@ -522,9 +522,6 @@ func (n *Net) Layers() []*Node { return n.nodes }
 // Params returns the learnable parameters in Caffe's order.
 func (n *Net) Params() []*Param { return n.params }
 
-// Phase returns the phase the net was built for.
-func (n *Net) Phase() caffepb.Phase { return n.ctx.Phase }
-
 // Blob returns the blob of that name, or nil.
 func (n *Net) Blob(name string) *tensor.Blob {
 	if id, ok := n.byName[name]; ok {
@@ -655,18 +652,6 @@ func (n *Net) ClearParamDiffs() {
 	for _, p := range n.params {
 		clear(p.Blob.Diff())
 	}
-}
-
-// Reshape lets every layer shape its tops anew, from the first to the last;
-// call it after changing the shape of an input blob to see an error before
-// Forward would.
-func (n *Net) Reshape() error {
-	for _, l := range n.nodes {
-		if err := l.reshape(); err != nil {
-			return l.wrap(err)
-		}
-	}
-	return nil
 }
 
 // Cursors returns where the layers stand that have a position (random layers,

@@ -409,14 +409,8 @@ func (s *Solver) initTestNets() error {
 // Net returns the train net.
 func (s *Solver) Net() *graph.Net { return s.net }
 
-// TestNets returns the test nets.
-func (s *Solver) TestNets() []*graph.Net { return s.testNets }
-
 // Iter returns the number of updates made.
 func (s *Solver) Iter() int { return s.iter }
-
-// Param returns the solver's parameter; the caller must not change it.
-func (s *Solver) Param() *caffepb.SolverParameter { return s.p }
 
 // Close releases the nets.
 func (s *Solver) Close() error {
@@ -440,7 +434,7 @@ func (s *Solver) action() Action {
 
 // Solve trains until max_iter or until asked to stop, tests, displays and
 // snapshots on the way, and at the end as Caffe does (Solver::Solve). It
-// returns nil when stopped; Stopped tells.
+// returns nil when stopped.
 func (s *Solver) Solve() error {
 	glog.Infof(s.log, "Solving %s", s.net.Name)
 	glog.Infof(s.log, "Learning Rate Policy: %s", s.p.GetLrPolicy())
@@ -480,9 +474,6 @@ func (s *Solver) Solve() error {
 	glog.Infof(s.log, "Optimization Done.")
 	return nil
 }
-
-// Stopped reports whether the last Solve ended because it was asked to.
-func (s *Solver) Stopped() bool { return s.stop }
 
 // Step makes n iterations, with the tests, displays and snapshots that fall
 // due (Solver::Step).

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"sort"
 	"strings"
 )
@@ -48,19 +49,15 @@ func splitAction(args []string) (name string, rest []string) {
 // newFlags returns a flag set for a command. Its usage goes to s.out.
 func newFlags(name, args string, s stdio) *flag.FlagSet {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(discard{})
+	fs.SetOutput(io.Discard)
 	fs.Usage = func() {
 		fmt.Fprintf(s.out, "usage: crema %s [flags] %s\n\nflags:\n", name, args)
 		fs.SetOutput(s.out)
 		fs.PrintDefaults()
-		fs.SetOutput(discard{})
+		fs.SetOutput(io.Discard)
 	}
 	return fs
 }
-
-type discard struct{}
-
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
 
 // parseFlags parses gflags' syntax: -x and --x, '=' or a space before the
 // value, flags before and after the positional arguments, -nofoo for
@@ -68,6 +65,9 @@ func (discard) Write(b []byte) (int, error) { return len(b), nil }
 // flag or a bad value is a usageError, --help prints the usage and returns
 // errHelp.
 func parseFlags(fs *flag.FlagSet, args []string) ([]string, error) {
+	// The package flag would print the usage after every error, too.
+	usage := fs.Usage
+	fs.Usage = func() {}
 	var pos []string
 	for len(args) > 0 {
 		a := args[0]
@@ -92,6 +92,7 @@ func parseFlags(fs *flag.FlagSet, args []string) ([]string, error) {
 		}
 		if err := fs.Parse(args[:min(n, len(args))]); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
+				usage()
 				return nil, errHelp
 			}
 			if fs.Lookup(name) == nil {

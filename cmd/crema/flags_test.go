@@ -180,3 +180,17 @@ func TestCommandsAreSorted(t *testing.T) {
 		t.Errorf("help lists %v", names)
 	}
 }
+
+// TestBadFlagIsOneLine: an error in a flag is one line on stderr and nothing
+// on stdout; --help is the usage.
+func TestBadFlagIsOneLine(t *testing.T) {
+	for _, args := range [][]string{{"train", "--no_such_flag=1"}, {"convert_imageset", "--resize_width=x", "a", "b", "c"}, {"train", "--solver"}} {
+		r := crema(args...)
+		if r.status != 2 || r.out != "" || strings.Count(r.err, "\n") != 1 {
+			t.Errorf("%v: status %d, stdout %q, stderr %q", args, r.status, r.out, r.err)
+		}
+	}
+	if r := crema("train", "--help"); r.status != 0 || !strings.Contains(r.out, "-solver") {
+		t.Errorf("--help: status %d, stdout %q", r.status, r.out)
+	}
+}

@@ -45,10 +45,11 @@ type signals struct {
 	ch   chan os.Signal
 	done chan struct{}
 
-	mu       sync.Mutex
-	gotInt   bool
-	gotHup   bool
-	stopping time.Time // when the SIGINT that stops came; zero before
+	stopping time.Time // when the SIGINT that stops came; zero before; of receive
+
+	mu     sync.Mutex
+	gotInt bool
+	gotHup bool
 }
 
 // watchSignals starts to catch SIGINT and SIGHUP. noted is told of each one, on
@@ -66,30 +67,32 @@ func watchSignals(sigint, sighup solver.Action, noted func(string, solver.Action
 	return s
 }
 
+// receive notes a signal before poll can answer it: what the log says of the
+// signal comes before what it causes.
 func (s *signals) receive(sig os.Signal) {
-	s.mu.Lock()
 	if sig == syscall.SIGHUP {
+		s.noted("SIGHUP", s.sighup)
+		s.mu.Lock()
 		s.gotHup = true
 		s.mu.Unlock()
-		s.noted("SIGHUP", s.sighup)
 		return
 	}
-	again := false
 	if s.sigint == solver.ActionStop {
 		now := s.now()
-		if again = !s.stopping.IsZero(); again && now.Sub(s.stopping) < doubleDelivery {
-			s.mu.Unlock()
+		again := !s.stopping.IsZero()
+		if again && now.Sub(s.stopping) < doubleDelivery {
 			return
 		}
 		s.stopping = now
-	}
-	s.gotInt = true
-	s.mu.Unlock()
-	if again {
-		s.abort()
-		return
+		if again {
+			s.abort()
+			return
+		}
 	}
 	s.noted("SIGINT", s.sigint)
+	s.mu.Lock()
+	s.gotInt = true
+	s.mu.Unlock()
 }
 
 // poll returns what the signals since the last call ask for.

@@ -117,15 +117,6 @@ func (b *Blob) Dim(i int) int {
 	return b.shape[i]
 }
 
-// LegacyDim returns the extent along axis i of the blob seen as 4-D: missing
-// trailing axes count 1 (Caffe's num, channels, height, width).
-func (b *Blob) LegacyDim(i int) int {
-	if i >= len(b.shape) {
-		return 1
-	}
-	return b.shape[i]
-}
-
 // CountFrom returns the product of the dimensions from axis start to the end;
 // 1 when start equals Axes().
 func (b *Blob) CountFrom(start int) int { return b.CountRange(start, len(b.shape)) }
