@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"crema/internal/glog"
 	"crema/internal/tensor"
@@ -84,6 +85,9 @@ type Node struct {
 	// ParamNames has the display name of each of the layer's parameters: its
 	// shared name, or its index.
 	ParamNames []string
+	// ForwardTime and BackwardTime are how long the layer's passes took since
+	// the net was built. Time spent waiting for data is in them.
+	ForwardTime, BackwardTime time.Duration
 
 	index      int // in the NetParameter
 	bottomIDs  []int
@@ -581,6 +585,7 @@ func (n *Net) Forward() (float32, error) {
 // and returns its part of the loss.
 func (n *Net) ForwardLayer(i int) (float32, error) {
 	l := n.nodes[i]
+	defer func(began time.Time) { l.ForwardTime += time.Since(began) }(time.Now())
 	if l.stale() {
 		if err := l.reshape(); err != nil {
 			return 0, l.wrap(err)
@@ -626,6 +631,7 @@ func (n *Net) BackwardLayer(i int) error {
 	if !l.NeedBackward {
 		return nil
 	}
+	defer func(began time.Time) { l.BackwardTime += time.Since(began) }(time.Now())
 	for j, w := range l.LossWeights {
 		if w != 0 {
 			d := l.Tops[j].Diff()

@@ -289,24 +289,24 @@ func (s *Solver) setRate() {
 
 // canFuse reports whether the settings let layers update their parameters
 // within the backward pass of an iteration: nothing may need the gradients
-// afterwards.
-func (s *Solver) canFuse(display bool) bool {
+// afterwards. gradients says that something else does.
+func (s *Solver) canFuse(gradients bool) bool {
 	p := s.p
 	return !s.o.NoFuse && p.GetType() == "SGD" && p.GetClipGradients() < 0 && p.GetIterSize() == 1 &&
 		(p.GetRegularizationType() != "L1" || p.GetWeightDecay() == 0) &&
-		!p.GetSnapshotDiff() && !(display && p.GetDebugInfo())
+		!p.GetSnapshotDiff() && !gradients
 }
 
 // prepare makes the parameters ready for a backward pass: those whose layers
 // can update them within it are told how, and marked in s.fused; the gradients
 // of the others are zeroed. The gradients of the former may not even be in
-// memory.
-func (s *Solver) prepare(display bool) {
+// memory. gradients says that all must be.
+func (s *Solver) prepare(gradients bool) {
 	params := s.net.Params()
 	if s.fused == nil {
 		s.fused = make([]bool, len(params))
 	}
-	fuse := s.canFuse(display)
+	fuse := s.canFuse(gradients)
 	for i, lp := range params {
 		l, ok := lp.Owner.Layer.(layers.Updater)
 		s.fused[i] = ok && fuse && !lp.Shared && lp.Owner.NeedBackward && l.CanUpdate(lp.Index)

@@ -29,7 +29,13 @@ func (s *Solver) Snapshot() error {
 	if err := s.net.SaveWeights(model, s.p.GetSnapshotDiff()); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
-	return s.saveState(model, state)
+	if err := s.saveState(model, state); err != nil {
+		return err
+	}
+	if f := s.o.Watch.Snapshotted; f != nil {
+		f(s.iter, model, state)
+	}
+	return nil
 }
 
 // fieldHistory is SolverState.history.

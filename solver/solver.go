@@ -68,10 +68,44 @@ type Options struct {
 	Action func() Action
 	// OnIteration is called after each update; nil is not.
 	OnIteration func(Progress)
+	// Watch is told what happens in between.
+	Watch Watch
 	// NoFuse keeps layers from updating their parameters within the backward
 	// pass. The result is the same, but takes more time and memory: for tests
 	// and comparisons.
 	NoFuse bool
+}
+
+// A Watch is a set of functions that a solver calls, one after the other, from
+// the goroutine that trains, so that an observer can look at the net's blobs
+// while they hold what is of interest. They must not change the net. Those that
+// are nil are not called.
+type Watch struct {
+	// Begin is called before the first forward pass of an iteration; iter
+	// updates have been made. If it returns true, the iteration leaves the
+	// gradients of all parameters in their blobs, for which layers that
+	// otherwise update their parameters within the backward pass need more
+	// time and memory.
+	Begin func(iter int) (gradients bool)
+	// Passed is called when the passes of the iteration are done and before the
+	// update: activations and gradients are in their blobs.
+	Passed func(iter int, loss float32)
+	// Tested is called after a pass over a test net.
+	Tested func(TestResult)
+	// Snapshotted is called when a snapshot has been written.
+	Snapshotted func(iter int, model, state string)
+}
+
+// A TestResult has what a pass over a test net gave.
+type TestResult struct {
+	// Iter is the number of updates made before it, Net the test net's index.
+	Iter, Net int
+	// Names and Values are the net's outputs, one for each element, and their
+	// means over test_iter batches.
+	Names  []string
+	Values []float32
+	// Loss is the mean of the weighted losses.
+	Loss float32
 }
 
 // A Solver trains a net.
@@ -500,6 +534,10 @@ func (s *Solver) step(n int) error {
 		display := p.GetDisplay() > 0 && s.iter%int(p.GetDisplay()) == 0
 		s.setRate()
 		s.net.SetDebugInfo(display && p.GetDebugInfo())
+		gradients := display && p.GetDebugInfo()
+		if f := s.o.Watch.Begin; f != nil && f(s.iter) {
+			gradients = true
+		}
 		var loss float32
 		for pass := range p.GetIterSize() {
 			l, err := s.net.Forward()
@@ -508,7 +546,7 @@ func (s *Solver) step(n int) error {
 			}
 			loss += l
 			if pass == 0 {
-				s.prepare(display)
+				s.prepare(gradients)
 			}
 			if err := s.net.Backward(); err != nil {
 				return err
@@ -518,6 +556,9 @@ func (s *Solver) step(n int) error {
 		s.smooth(loss)
 		if display {
 			s.display()
+		}
+		if f := s.o.Watch.Passed; f != nil {
+			f(s.iter, loss)
 		}
 		s.applyUpdate(display)
 		took := time.Since(began).Seconds()
@@ -646,7 +687,11 @@ func (s *Solver) test(i int) error {
 		glog.Infof(s.log, "Test loss: %s", glog.G(loss/n))
 	}
 	for k, v := range sums {
-		glog.Infof(s.log, "    Test net output #%d: %s = %s%s", k, names[k], glog.G(v/n), lossNote(weights[k], v/n))
+		sums[k] = v / n
+		glog.Infof(s.log, "    Test net output #%d: %s = %s%s", k, names[k], glog.G(sums[k]), lossNote(weights[k], sums[k]))
+	}
+	if f := s.o.Watch.Tested; f != nil {
+		f(TestResult{Iter: s.iter, Net: i, Names: names, Values: sums, Loss: loss / n})
 	}
 	return nil
 }

@@ -28,9 +28,14 @@ var allowed = map[string][]string{
 	"layers":              {"conv", "gemm", "asm", "data", "prototxt", "prototxt/caffepb", "internal/tensor"},
 	"graph":               {"layers", "prototxt", "prototxt/caffepb", "internal/tensor", "asm"},
 	"solver":              {"graph", "layers", "prototxt", "prototxt/caffepb", "internal/tensor", "asm"},
+	"doctor":              {"solver", "graph", "layers", "data", "lmdb", "data/leveldb", "plot", "prototxt", "prototxt/caffepb", "internal/tensor"},
+	"plot":                {},
+	"watch":               {"solver", "graph", "layers", "plot", "watch/tfevents", "prototxt", "prototxt/caffepb", "internal/tensor"},
+	"watch/tfevents":      {},
+	"watch/web":           {"watch", "plot", "prototxt", "prototxt/caffepb"},
 	"models":              {},
 	"bench":               {},
-	"cmd/crema":           {"solver", "graph", "layers", "conv", "gemm", "asm", "data", "data/synth", "lmdb", "prototxt", "prototxt/caffepb", "models", "internal/tensor", "internal/cpu"},
+	"cmd/crema":           {"doctor", "watch", "watch/web", "plot", "solver", "graph", "layers", "conv", "gemm", "asm", "data", "data/synth", "lmdb", "prototxt", "prototxt/caffepb", "models", "internal/tensor", "internal/cpu"},
 	"internal/archtest":   {},
 	"internal/atomicfile": {},
 	"internal/cpu":        {},
@@ -39,13 +44,14 @@ var allowed = map[string][]string{
 	"internal/par":        {},
 	"internal/race":       {},
 	"internal/rng":        {},
+	"internal/summary":    {},
 	"internal/tensor":     {},
 	"internal/kerneltest": {"asm"},
 	"internal/ref":        {},
 }
 
 // everywhere may be imported by every package but those of testsOnly.
-var everywhere = []string{"internal/par", "internal/rng", "internal/glog", "internal/atomicfile", "internal/race", "internal/hugepage"}
+var everywhere = []string{"internal/par", "internal/rng", "internal/glog", "internal/atomicfile", "internal/race", "internal/hugepage", "internal/summary"}
 
 // testsOnly must not be imported by what users link.
 var testsOnly = []string{"internal/ref", "internal/kerneltest", "cmd/crema", "bench"}
