@@ -283,7 +283,7 @@ func sumsq(v []float32) float64 {
 // it after the backward pass; layers that update within it need it before.
 func (s *Solver) setRate() {
 	step := s.currentStep
-	s.rate = s.learningRate()
+	s.rate = s.learningRate() * s.rateScale
 	s.moved = s.p.GetLrPolicy() == "multistep" && s.currentStep != step
 }
 

@@ -32,6 +32,7 @@ func (s *Solver) Snapshot() error {
 	if err := s.saveState(model, state); err != nil {
 		return err
 	}
+	s.good = append(s.good, goodState{path: state})
 	if f := s.o.Watch.Snapshotted; f != nil {
 		f(s.iter, model, state)
 	}
@@ -48,7 +49,14 @@ func (s *Solver) resumeState() *caffepb.ResumeState {
 		Losses:       s.losses,
 		SmoothedLoss: proto.Float32(s.smoothed),
 		WindowStart:  proto.Int64(int64(s.windowStart)),
-		Net:          []*caffepb.NetCursor{s.net.Cursors()},
+	}
+	if s.trainStart != nil {
+		r.Net = append(r.Net, s.trainStart)
+	} else {
+		r.Net = append(r.Net, s.net.Cursors())
+	}
+	if s.rateScale != 1 {
+		r.RateScale = proto.Float32(s.rateScale)
 	}
 	for i, n := range s.testNets {
 		if s.testStart != nil {
@@ -149,6 +157,10 @@ func (s *Solver) restore(path string, st *caffepb.SolverState) error {
 }
 
 func (s *Solver) restoreExact(path string, r *caffepb.ResumeState) error {
+	if r.RateScale != nil {
+		s.rateScale = r.GetRateScale()
+		glog.Infof(s.log, "Learning rates are multiplied by %s, since a rollback before this snapshot", glog.G(s.rateScale))
+	}
 	if int(s.p.GetAverageLoss()) >= len(r.Losses) {
 		s.losses, s.smoothed, s.windowStart = r.Losses, r.GetSmoothedLoss(), int(r.GetWindowStart())
 		s.resumed = true

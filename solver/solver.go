@@ -70,6 +70,8 @@ type Options struct {
 	OnIteration func(Progress)
 	// Watch is told what happens in between.
 	Watch Watch
+	// OnNaN says what to do when a loss goes wrong.
+	OnNaN OnNaN
 	// NoFuse keeps layers from updating their parameters within the backward
 	// pass. The result is the same, but takes more time and memory: for tests
 	// and comparisons.
@@ -138,6 +140,12 @@ type Solver struct {
 	// testStart has the test nets' positions at the start of the test that is
 	// going on; nil outside tests.
 	testStart []*caffepb.NetCursor
+	// trainStart has the train net's position at the start of an iteration that
+	// may have to be undone; nil outside such iterations.
+	trainStart *caffepb.NetCursor
+	rateScale  float32     // of all learning rates, after rollbacks
+	rollbacks  int         // so far
+	good       []goodState // snapshots, the oldest first
 }
 
 // New builds the train net and the test nets that sp describes and loads the
@@ -148,7 +156,7 @@ func New(sp *caffepb.SolverParameter, o Options) (_ *Solver, err error) {
 		o.Log = glog.Discard
 	}
 	sp = proto.CloneOf(sp)
-	s := &Solver{p: sp, o: o, log: o.Log}
+	s := &Solver{p: sp, o: o, log: o.Log, rateScale: 1}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -196,6 +204,7 @@ func New(sp *caffepb.SolverParameter, o Options) (_ *Solver, err error) {
 		if err := s.restore(o.Snapshot, state); err != nil {
 			return nil, err
 		}
+		s.good = append(s.good, goodState{path: o.Snapshot})
 	}
 	return s, nil
 }
@@ -260,10 +269,10 @@ func (s *Solver) setPrefix() error {
 	} else if st, err := os.Stat(s.prefix); (err == nil && st.IsDir()) || strings.HasSuffix(given, "/") {
 		s.prefix = filepath.Join(s.prefix, filepath.Base(stem))
 	}
-	if s.prefix == "" && (s.p.GetSnapshot() > 0 || s.p.GetSnapshotAfterTrain()) {
+	if s.prefix == "" && (s.p.GetSnapshot() > 0 || s.p.GetSnapshotAfterTrain() || s.o.OnNaN == OnNaNRollback) {
 		return errors.New("snapshot_prefix is not set and there is no solver file to name snapshots after")
 	}
-	if s.p.GetSnapshot() == 0 && !s.p.GetSnapshotAfterTrain() {
+	if s.p.GetSnapshot() == 0 && !s.p.GetSnapshotAfterTrain() && s.o.OnNaN != OnNaNRollback {
 		return nil
 	}
 	dir := filepath.Dir(s.prefix)
@@ -530,6 +539,9 @@ func (s *Solver) step(n int) error {
 				return nil
 			}
 		}
+		if err := s.begin(); err != nil {
+			return err
+		}
 		began, waited := time.Now(), s.net.Waited()
 		display := p.GetDisplay() > 0 && s.iter%int(p.GetDisplay()) == 0
 		s.setRate()
@@ -539,12 +551,18 @@ func (s *Solver) step(n int) error {
 			gradients = true
 		}
 		var loss float32
+		wrong := ""
 		for pass := range p.GetIterSize() {
 			l, err := s.net.Forward()
 			if err != nil {
 				return err
 			}
 			loss += l
+			if s.watching() {
+				if wrong = s.badLoss(); wrong != "" {
+					break
+				}
+			}
 			if pass == 0 {
 				s.prepare(gradients)
 			}
@@ -552,6 +570,19 @@ func (s *Solver) step(n int) error {
 				return err
 			}
 		}
+		if s.watching() {
+			if wrong == "" {
+				wrong = s.badGradient()
+			}
+			if wrong != "" {
+				if err := s.diverged(wrong); err != nil {
+					return err
+				}
+				s.trainStart = nil
+				continue
+			}
+		}
+		s.trainStart = nil
 		loss /= float32(p.GetIterSize())
 		s.smooth(loss)
 		if display {

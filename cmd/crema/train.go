@@ -19,16 +19,21 @@ func init() {
 	register(command{name: "train", args: "", summary: "train or finetune a model", run: runTrain})
 }
 
+// onNaNs are the values of -on-nan.
+var onNaNs = map[string]solver.OnNaN{"stop": solver.OnNaNStop, "continue": solver.OnNaNContinue, "rollback": solver.OnNaNRollback}
+
 // runTrain trains as a solver file says (train in Caffe's tools/caffe.cpp).
 // SIGINT and SIGHUP do what -sigint_effect and -sighup_effect say; a stop
 // snapshots and is a success. A SIGINT while an earlier one waits to stop ends
-// the program at once, without a snapshot and with status 130.
+// the program at once, without a snapshot and with status 130. A loss that goes
+// wrong does what -on-nan says.
 func runTrain(args []string, s stdio) (err error) {
 	fs := newFlags("train", "", s)
 	f := addRunFlags(fs)
 	file := fs.String("solver", "", "the solver, a prototxt `file`")
 	snapshot := fs.String("snapshot", "", "resume from this .solverstate `file`")
 	sigint := fs.String("sigint_effect", "stop", "what SIGINT does: stop (again: end at once), snapshot or none")
+	onNaN := fs.String("on-nan", "stop", "what to do when a loss is NaN, infinite or at its floor: stop (after a snapshot), continue (as caffe) or rollback (to the last snapshot, with a tenth of the rate)")
 	sighup := fs.String("sighup_effect", "snapshot", "what SIGHUP does: stop, snapshot or none")
 	f.accept(fs, "model", "phase", "iterations")
 	r, err := f.start(fs, args, s)
@@ -50,6 +55,10 @@ func runTrain(args []string, s stdio) (err error) {
 	if err != nil {
 		return err
 	}
+	nan, ok := onNaNs[*onNaN]
+	if !ok {
+		return usageError{fmt.Errorf("-on-nan=%s: must be stop, continue or rollback", *onNaN)}
+	}
 	sp, err := prototxt.Reader{Log: r.log.Logger}.Solver(*file)
 	if err != nil {
 		return err
@@ -65,7 +74,7 @@ func runTrain(args []string, s stdio) (err error) {
 	var bar *progress
 	sv, err := solver.New(sp, solver.Options{
 		File: *file, Snapshot: *snapshot, Log: r.log.Logger, ResolvePath: r.roots.Resolve, EditNet: r.sets.ApplyNet,
-		Action: sig.poll,
+		Action: sig.poll, OnNaN: nan,
 		OnIteration: func(p solver.Progress) {
 			bar.update(p.Iter, p.Smoothed, p.Images, p.Seconds)
 		},

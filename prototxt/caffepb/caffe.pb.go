@@ -3587,10 +3587,17 @@ type ResumeState struct {
 	// The iteration the window of losses began at.
 	WindowStart *int64 `protobuf:"varint,4,opt,name=window_start,json=windowStart" json:"window_start,omitempty"`
 	// The train net, then the test nets in order.
-	Net           []*NetCursor `protobuf:"bytes,5,rep,name=net" json:"net,omitempty"`
+	Net []*NetCursor `protobuf:"bytes,5,rep,name=net" json:"net,omitempty"`
+	// What all learning rates are multiplied by, after rollbacks.
+	RateScale     *float32 `protobuf:"fixed32,6,opt,name=rate_scale,json=rateScale,def=1" json:"rate_scale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
+
+// Default values for ResumeState fields.
+const (
+	Default_ResumeState_RateScale = float32(1)
+)
 
 func (x *ResumeState) Reset() {
 	*x = ResumeState{}
@@ -3655,6 +3662,13 @@ func (x *ResumeState) GetNet() []*NetCursor {
 		return x.Net
 	}
 	return nil
+}
+
+func (x *ResumeState) GetRateScale() float32 {
+	if x != nil && x.RateScale != nil {
+		return *x.RateScale
+	}
+	return Default_ResumeState_RateScale
 }
 
 // Where the layers of one net stand.
@@ -8221,13 +8235,15 @@ const file_caffe_proto_rawDesc = "" +
 	"\x05VALID\x10\x01\x12\x0e\n" +
 	"\n" +
 	"BATCH_SIZE\x10\x02\x12\b\n" +
-	"\x04NONE\x10\x03\"\xa9\x01\n" +
+	"\x04NONE\x10\x03\"\xcb\x01\n" +
 	"\vResumeState\x12\x12\n" +
 	"\x04seed\x18\x01 \x01(\x04R\x04seed\x12\x1a\n" +
 	"\x06losses\x18\x02 \x03(\x02B\x02\x10\x01R\x06losses\x12#\n" +
 	"\rsmoothed_loss\x18\x03 \x01(\x02R\fsmoothedLoss\x12!\n" +
 	"\fwindow_start\x18\x04 \x01(\x03R\vwindowStart\x12\"\n" +
-	"\x03net\x18\x05 \x03(\v2\x10.caffe.NetCursorR\x03net\"5\n" +
+	"\x03net\x18\x05 \x03(\v2\x10.caffe.NetCursorR\x03net\x12 \n" +
+	"\n" +
+	"rate_scale\x18\x06 \x01(\x02:\x011R\trateScale\"5\n" +
 	"\tNetCursor\x12(\n" +
 	"\x05layer\x18\x01 \x03(\v2\x12.caffe.LayerCursorR\x05layer\"r\n" +
 	"\vLayerCursor\x12\x12\n" +
