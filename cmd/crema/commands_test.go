@@ -253,6 +253,8 @@ func TestTrainErrors(t *testing.T) {
 		{"no solver", []string{"train"}, 2, []string{"-solver"}},
 		{"snapshot and weights", trainArgs(dir, initWeights, "--snapshot=x"), 2, []string{"-snapshot", "-weights", "not both"}},
 		{"sigint effect", trainArgs(dir, "--sigint_effect=pause"), 2, []string{"-sigint_effect=pause", "stop, snapshot or none"}},
+		{"on-nan", trainArgs(dir, "--on-nan=ignore"), 2, []string{"-on-nan=ignore", "stop, continue or rollback"}},
+		{"diverges", trainArgs(dir, initWeights, "--set", "base_lr=1e30"), 1, []string{"iteration 1: training diverged", "layer \"", "not finite"}},
 		{"sighup effect", trainArgs(dir, "--sighup_effect="), 2, []string{"-sighup_effect="}},
 		{"missing solver", []string{"train", "--solver=none.prototxt"}, 1, []string{"none.prototxt", "no such file"}},
 		{"unknown field", []string{"train", "--solver", broken}, 1, []string{broken + ":2:1", "max_itr"}},
