@@ -144,6 +144,50 @@ func tile(t *testing.T, k *asm.Kernel, mr, nr, kc int, a, b []float32, atEnd boo
 	}
 }
 
+// TestTilePack computes tiles that pack an operand on the way, of every height,
+// and compares the panels with those packed apart and the tiles with Tile.
+func TestTilePack(t *testing.T) {
+	if race.Enabled {
+		t.Skip("about values and bounds, and slow under the race detector")
+	}
+	kerneltest.EachISA(t, func(t *testing.T) {
+		k := asm.Sgemm()
+		const gap, alpha = 3, 2
+		for _, atEnd := range []bool{true, false} {
+			for _, kc := range []int{1, 3, 4, 5, 4*k.MR + 1} {
+				for mr := 1; mr <= k.MR; mr++ {
+					lda, ldb := mr+gap, k.NR+gap
+					ldc := k.NR + gap
+					ta, rb := kerneltest.Guarded(t, (kc-1)*lda+mr, atEnd), kerneltest.Guarded(t, (kc-1)*ldb+k.NR, atEnd)
+					ap, bp := kerneltest.Guarded(t, mr*kc, atEnd), kerneltest.Guarded(t, k.NR*kc, atEnd)
+					c := kerneltest.Guarded(t, (mr-1)*ldc+k.NR, atEnd)
+					kerneltest.Normals(1, ta)
+					kerneltest.Normals(2, rb)
+					wantA, wantB, want := make([]float32, len(ap)), make([]float32, len(bp)), make([]float32, len(c))
+					asm.PackRows(kc, mr, 0, mr, ta, 0, lda, wantA, mr)
+					asm.PackRows(kc, k.NR, 0, k.NR, rb, 0, ldb, wantB, k.NR)
+					for _, acc := range []bool{false, true} {
+						for _, which := range []string{"A", "B"} {
+							kerneltest.Fill(want, 5)
+							kerneltest.Fill(c, 5)
+							k.Tile(mr, k.NR, kc, alpha, wantA, wantB, want, ldc, acc)
+							name := fmt.Sprintf("%s of %d, kc=%d acc=%v", which, mr, kc, acc)
+							if which == "A" {
+								k.TilePackA(mr, kc, alpha, ta, lda, ap, wantB, c, ldc, acc)
+								kerneltest.Same(t, "panel "+name, ap, wantA)
+							} else {
+								k.TilePackB(mr, kc, alpha, wantA, rb, ldb, bp, c, ldc, acc)
+								kerneltest.Same(t, "panel "+name, bp, wantB)
+							}
+							kerneltest.Same(t, "tile "+name, c, want)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
 func TestTilePanics(t *testing.T) {
 	k := asm.Sgemm()
 	full := make([]float32, 4*k.MR*k.NR)
@@ -156,6 +200,12 @@ func TestTilePanics(t *testing.T) {
 		"short b": func() { k.Tile(1, 1, 2, 1, full, full[:2*k.NR-1], full, k.NR, false) },
 		"short c": func() { k.Tile(2, 2, 1, 1, full, full, full[:k.NR+1], k.NR, false) },
 		"ldc":     func() { k.Tile(1, 2, 1, 1, full, full, full, 1, false) },
+		"A depth": func() { k.TilePackA(1, 0, 1, full, 1, full, full, full, k.NR, false) },
+		"A":       func() { k.TilePackA(2, 3, 1, full[:5], 2, full, full, full, k.NR, false) },
+		"A panel": func() { k.TilePackA(2, 3, 1, full, 2, full[:5], full, full, k.NR, false) },
+		"B depth": func() { k.TilePackB(1, 0, 1, full, full, 1, full, full, k.NR, false) },
+		"B":       func() { k.TilePackB(1, 2, 1, full, full[:2*k.NR-1], k.NR, full, full, k.NR, false) },
+		"B panel": func() { k.TilePackB(1, 2, 1, full, full, k.NR, full[:2*k.NR-1], full, k.NR, false) },
 		"rows":    func() { asm.PackRows(2, 4, 0, 4, full[:8], 1, 4, full, 4) },
 		"rows lo": func() { asm.PackRows(1, 4, 0, 4, full, -1, 4, full, 4) },
 		"width":   func() { asm.PackRows(1, asm.MaxNR+1, 0, 1, full, 0, 1, full, 1) },
@@ -384,6 +434,10 @@ func TestNoAllocations(t *testing.T) {
 			// On the stack, unless a kernel lets them escape.
 			var a, b, c [64 * asm.MaxNR]float32
 			k.Tile(k.MR, k.NR-1, 3, 1, a[:], b[:], c[:], asm.MaxNR, true)
+			k.Tile(k.MR, max(k.NR/4-1, 1), 3, 1, a[:], b[:], c[:], asm.MaxNR, true)
+			k.TilePackA(k.MR, 3, 1, a[:], k.MR, a[100:], b[:], c[:], asm.MaxNR, true)
+			k.TilePackB(k.MR, 3, 1, a[:], b[:], k.NR, b[100:], c[:], asm.MaxNR, true)
+			asm.Exp(a[:], b[:])
 			asm.PackRows(2, k.NR, 0, k.NR, a[:], 0, k.NR, b[:], k.NR)
 			asm.Transpose(5, 6, a[:], 6, b[:], 5)
 			asm.SGDUpdate(1, 1, 1, a[:], b[:], c[:])
@@ -411,7 +465,7 @@ func TestSkinny(t *testing.T) {
 					if m <= asm.MaxDotRows {
 						var out [4 * asm.MaxDotRows]float32
 						kerneltest.Fill(out[:], kerneltest.NaN)
-						asm.DotRows(m, k, x, ldx, w, ldw, &out)
+						asm.DotRows(m, k, x, ldx, w, ldw, w, &out)
 						for i := range m {
 							for j := range 4 {
 								var want float32

@@ -14,84 +14,6 @@ const haveAsm = true
 // p is the address of a slice's first element; nil slices are allowed.
 func p(s []float32) *float32 { return unsafe.SliceData(s) }
 
-func (k *Kernel) tile(mr, nr, kc int, alpha float32, a, b, c []float32, ldc int, acc bool) {
-	switch k.isa {
-	case avx512:
-		tileAVX512(mr, kc, alpha, p(a), p(b), p(c), ldc, 1<<nr-1, acc)
-	case avx2:
-		if nr == k.NR {
-			tileAVX2(mr, kc, alpha, p(a), p(b), p(c), ldc, acc)
-			return
-		}
-		// Without mask registers the last columns go through a whole tile.
-		const width = 16
-		var t [6 * width]float32
-		tileAVX2(mr, kc, alpha, p(a), p(b), &t[0], width, false)
-		for i := range mr {
-			src, dst := t[i*width:][:nr], c[i*ldc:][:nr]
-			if acc {
-				for j, v := range src {
-					dst[j] += v
-				}
-			} else {
-				copy(dst, src)
-			}
-		}
-	default:
-		sgemmGeneric(mr, nr, kc, alpha, a, b, c, ldc, acc)
-	}
-}
-
-func tileAVX512(mr, kc int, alpha float32, a, b, c *float32, ldc int, mask uint32, acc bool) {
-	switch mr {
-	case 14:
-		sgemm14x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
-	case 13:
-		sgemm13x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
-	case 12:
-		sgemm12x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
-	case 11:
-		sgemm11x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
-	case 10:
-		sgemm10x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
-	case 9:
-		sgemm9x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
-	case 8:
-		sgemm8x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
-	case 7:
-		sgemm7x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
-	case 6:
-		sgemm6x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
-	case 5:
-		sgemm5x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
-	case 4:
-		sgemm4x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
-	case 3:
-		sgemm3x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
-	case 2:
-		sgemm2x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
-	case 1:
-		sgemm1x32AVX512(kc, alpha, a, b, c, ldc, mask, acc)
-	}
-}
-
-func tileAVX2(mr, kc int, alpha float32, a, b, c *float32, ldc int, acc bool) {
-	switch mr {
-	case 6:
-		sgemm6x16AVX2(kc, alpha, a, b, c, ldc, acc)
-	case 5:
-		sgemm5x16AVX2(kc, alpha, a, b, c, ldc, acc)
-	case 4:
-		sgemm4x16AVX2(kc, alpha, a, b, c, ldc, acc)
-	case 3:
-		sgemm3x16AVX2(kc, alpha, a, b, c, ldc, acc)
-	case 2:
-		sgemm2x16AVX2(kc, alpha, a, b, c, ldc, acc)
-	case 1:
-		sgemm1x16AVX2(kc, alpha, a, b, c, ldc, acc)
-	}
-}
-
 func packRows(n, width, lo, hi int, src []float32, off, lds int, dst []float32, ldd int) {
 	if isa(current.Load()) < avx512 {
 		// Masked stores of AVX2 are no faster than scalar ones.
@@ -288,22 +210,22 @@ func asum(x []float32, s *[lanes]float32) {
 	}
 }
 
-func dotRows(m, k int, x []float32, ldx int, w []float32, ldw int, out *[4 * MaxDotRows]float32) {
+func dotRows(m, k int, x []float32, ldx int, w []float32, ldw int, next []float32, out *[4 * MaxDotRows]float32) {
 	switch isa(current.Load()) {
 	case avx512:
 		switch m {
 		case 1:
-			dot1x4AVX512(k, p(x), ldx, p(w), ldw, &out[0])
+			dot1x4AVX512(k, p(x), ldx, p(w), ldw, p(next), &out[0])
 		case 2:
-			dot2x4AVX512(k, p(x), ldx, p(w), ldw, &out[0])
+			dot2x4AVX512(k, p(x), ldx, p(w), ldw, p(next), &out[0])
 		case 3:
-			dot3x4AVX512(k, p(x), ldx, p(w), ldw, &out[0])
+			dot3x4AVX512(k, p(x), ldx, p(w), ldw, p(next), &out[0])
 		case 4:
-			dot4x4AVX512(k, p(x), ldx, p(w), ldw, &out[0])
+			dot4x4AVX512(k, p(x), ldx, p(w), ldw, p(next), &out[0])
 		case 5:
-			dot5x4AVX512(k, p(x), ldx, p(w), ldw, &out[0])
+			dot5x4AVX512(k, p(x), ldx, p(w), ldw, p(next), &out[0])
 		case 6:
-			dot6x4AVX512(k, p(x), ldx, p(w), ldw, &out[0])
+			dot6x4AVX512(k, p(x), ldx, p(w), ldw, p(next), &out[0])
 		}
 	case avx2:
 		const most = 3
@@ -311,11 +233,11 @@ func dotRows(m, k int, x []float32, ldx int, w []float32, ldw int, out *[4 * Max
 			x, out := p(x[i*ldx:]), &out[4*i]
 			switch min(most, m-i) {
 			case 1:
-				dot1x4AVX2(k, x, ldx, p(w), ldw, out)
+				dot1x4AVX2(k, x, ldx, p(w), ldw, p(next), out)
 			case 2:
-				dot2x4AVX2(k, x, ldx, p(w), ldw, out)
+				dot2x4AVX2(k, x, ldx, p(w), ldw, p(next), out)
 			case 3:
-				dot3x4AVX2(k, x, ldx, p(w), ldw, out)
+				dot3x4AVX2(k, x, ldx, p(w), ldw, p(next), out)
 			}
 		}
 	default:

@@ -9,6 +9,14 @@ func (k *Kernel) tile(mr, nr, kc int, alpha float32, a, b, c []float32, ldc int,
 	sgemmGeneric(mr, nr, kc, alpha, a, b, c, ldc, acc)
 }
 
+func (k *Kernel) tilePackA(mr, kc int, alpha float32, a []float32, lda int, ap, b, c []float32, ldc int, acc bool) bool {
+	return false
+}
+
+func (k *Kernel) tilePackB(mr, kc int, alpha float32, a, b []float32, ldb int, bp, c []float32, ldc int, acc bool) bool {
+	return false
+}
+
 func packRows(n, width, lo, hi int, src []float32, off, lds int, dst []float32, ldd int) {
 	packRowsGeneric(n, width, lo, hi, src, off, lds, dst, ldd)
 }
@@ -32,7 +40,7 @@ func sgd(lr, decay, momentum float32, g, h, w []float32) {
 	sgdGeneric(lr, decay, momentum, g, h, w)
 }
 
-func dotRows(m, k int, x []float32, ldx int, w []float32, ldw int, out *[4 * MaxDotRows]float32) {
+func dotRows(m, k int, x []float32, ldx int, w []float32, ldw int, _ []float32, out *[4 * MaxDotRows]float32) {
 	dotRowsGeneric(m, k, x, ldx, w, ldw, out)
 }
 

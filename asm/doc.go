@@ -47,11 +47,15 @@
 // is cut into tiles does not change a bit. The depth kc of a panel does, so
 // Kernel.KC is a constant of the kernel and not of the machine.
 //
+// [Kernel.TilePackA] and [Kernel.TilePackB] take one operand as it is stored and
+// pack its panel while they compute the first tile that needs it. Narrow tiles
+// have kernels of their own, for they are what is left of few columns.
+//
 // # Vector operations
 //
 // Products are rounded before they are added, and reductions follow one fixed
 // order ([Dot]), so these give the same bits on every instruction set and
-// architecture.
+// architecture; [Exp] too.
 //
 // # Concurrency
 //
@@ -77,3 +81,5 @@ package asm
 //go:generate go -C _gen run ./fuse -isa avx2 -out ../fuse_avx2_amd64.s -stubs ../fuse_avx2_stubs_amd64.go -pkg asm
 //go:generate go -C _gen run ./pool -isa avx512 -out ../pool_avx512_amd64.s -stubs ../pool_avx512_stubs_amd64.go -pkg asm
 //go:generate go -C _gen run ./pool -isa avx2 -out ../pool_avx2_amd64.s -stubs ../pool_avx2_stubs_amd64.go -pkg asm
+//go:generate go -C _gen run ./direct -isa avx512 -out ../direct_avx512_amd64.s -stubs ../direct_avx512_stubs_amd64.go -pkg asm
+//go:generate go -C _gen run ./direct -isa avx2 -out ../direct_avx2_amd64.s -stubs ../direct_avx2_stubs_amd64.go -pkg asm

@@ -5,32 +5,43 @@
 #include "textflag.h"
 
 // func sgdOuter4AVX2(m int, n int, a *float32, x *float32, ldx int, lr float32, decay float32, momentum float32, h *float32, w *float32, ldw int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sgdOuter4AVX2(SB), NOSPLIT, $0-80
-	MOVQ m+0(FP), AX
-	MOVQ n+8(FP), CX
-	MOVQ a+16(FP), DX
-	MOVQ x+24(FP), BX
-	MOVQ ldx+32(FP), SI
-	MOVQ h+56(FP), DI
-	MOVQ w+64(FP), R8
-	MOVQ ldw+72(FP), R9
-	SHLQ $0x02, SI
-	SHLQ $0x02, R9
-	LEAQ (R9)(R9*2), R10
+	MOVQ   m+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   x+24(FP), BX
+	MOVQ   ldx+32(FP), SI
+	MOVQ   h+56(FP), DI
+	MOVQ   w+64(FP), R8
+	MOVQ   ldw+72(FP), R9
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	LEAQ   (R9)(R9*2), R10
+	IMUL3Q $0x04, R9, R14
 
 columns:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	MOVQ   AX, R11
-	MOVQ   BX, R12
-	MOVQ   DX, R13
+	LEAQ       (R8)(R14*1), R11
+	LEAQ       (DI)(R14*1), R12
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R12)
+	PREFETCHT1 (R11)(R9*1)
+	PREFETCHT1 (R12)(R9*1)
+	PREFETCHT1 (R11)(R9*2)
+	PREFETCHT1 (R12)(R9*2)
+	PREFETCHT1 (R11)(R10*1)
+	PREFETCHT1 (R12)(R10*1)
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       AX, R11
+	MOVQ       BX, R12
+	MOVQ       DX, R13
 
 sum:
 	VMOVUPS      (R12), Y8
@@ -135,25 +146,30 @@ sum:
 	RET
 
 // func sgdOuter1AVX2(m int, n int, a *float32, x *float32, ldx int, lr float32, decay float32, momentum float32, h *float32, w *float32, ldw int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sgdOuter1AVX2(SB), NOSPLIT, $0-80
-	MOVQ m+0(FP), AX
-	MOVQ n+8(FP), CX
-	MOVQ a+16(FP), DX
-	MOVQ x+24(FP), BX
-	MOVQ ldx+32(FP), SI
-	MOVQ h+56(FP), DI
-	MOVQ w+64(FP), R8
-	MOVQ ldw+72(FP), R9
-	SHLQ $0x02, SI
-	SHLQ $0x02, R9
+	MOVQ   m+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   x+24(FP), BX
+	MOVQ   ldx+32(FP), SI
+	MOVQ   h+56(FP), DI
+	MOVQ   w+64(FP), R8
+	MOVQ   ldw+72(FP), R9
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	IMUL3Q $0x01, R9, R12
 
 columns:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	MOVQ   AX, R9
-	MOVQ   BX, R10
-	MOVQ   DX, R11
+	LEAQ       (R8)(R12*1), R9
+	LEAQ       (DI)(R12*1), R10
+	PREFETCHT1 (R9)
+	PREFETCHT1 (R10)
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	MOVQ       AX, R9
+	MOVQ       BX, R10
+	MOVQ       DX, R11
 
 sum:
 	VMOVUPS      (R10), Y2

@@ -5,32 +5,51 @@
 #include "textflag.h"
 
 // func sgdOuter4AVX512(m int, n int, a *float32, x *float32, ldx int, lr float32, decay float32, momentum float32, h *float32, w *float32, ldw int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgdOuter4AVX512(SB), NOSPLIT, $0-80
-	MOVQ m+0(FP), AX
-	MOVQ n+8(FP), CX
-	MOVQ a+16(FP), DX
-	MOVQ x+24(FP), BX
-	MOVQ ldx+32(FP), SI
-	MOVQ h+56(FP), DI
-	MOVQ w+64(FP), R8
-	MOVQ ldw+72(FP), R9
-	SHLQ $0x02, SI
-	SHLQ $0x02, R9
-	LEAQ (R9)(R9*2), R10
+	MOVQ   m+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   x+24(FP), BX
+	MOVQ   ldx+32(FP), SI
+	MOVQ   h+56(FP), DI
+	MOVQ   w+64(FP), R8
+	MOVQ   ldw+72(FP), R9
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	LEAQ   (R9)(R9*2), R10
+	IMUL3Q $0x04, R9, R14
 
 columns:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	MOVQ   AX, R11
-	MOVQ   BX, R12
-	MOVQ   DX, R13
+	LEAQ       (R8)(R14*1), R11
+	LEAQ       (DI)(R14*1), R12
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R12)
+	PREFETCHT1 64(R11)
+	PREFETCHT1 64(R12)
+	PREFETCHT1 (R11)(R9*1)
+	PREFETCHT1 (R12)(R9*1)
+	PREFETCHT1 64(R11)(R9*1)
+	PREFETCHT1 64(R12)(R9*1)
+	PREFETCHT1 (R11)(R9*2)
+	PREFETCHT1 (R12)(R9*2)
+	PREFETCHT1 64(R11)(R9*2)
+	PREFETCHT1 64(R12)(R9*2)
+	PREFETCHT1 (R11)(R10*1)
+	PREFETCHT1 (R12)(R10*1)
+	PREFETCHT1 64(R11)(R10*1)
+	PREFETCHT1 64(R12)(R10*1)
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       AX, R11
+	MOVQ       BX, R12
+	MOVQ       DX, R13
 
 sum:
 	VMOVUPS      (R12), Z8
@@ -135,25 +154,32 @@ sum:
 	RET
 
 // func sgdOuter1AVX512(m int, n int, a *float32, x *float32, ldx int, lr float32, decay float32, momentum float32, h *float32, w *float32, ldw int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sgdOuter1AVX512(SB), NOSPLIT, $0-80
-	MOVQ m+0(FP), AX
-	MOVQ n+8(FP), CX
-	MOVQ a+16(FP), DX
-	MOVQ x+24(FP), BX
-	MOVQ ldx+32(FP), SI
-	MOVQ h+56(FP), DI
-	MOVQ w+64(FP), R8
-	MOVQ ldw+72(FP), R9
-	SHLQ $0x02, SI
-	SHLQ $0x02, R9
+	MOVQ   m+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   x+24(FP), BX
+	MOVQ   ldx+32(FP), SI
+	MOVQ   h+56(FP), DI
+	MOVQ   w+64(FP), R8
+	MOVQ   ldw+72(FP), R9
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	IMUL3Q $0x01, R9, R12
 
 columns:
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	MOVQ   AX, R9
-	MOVQ   BX, R10
-	MOVQ   DX, R11
+	LEAQ       (R8)(R12*1), R9
+	LEAQ       (DI)(R12*1), R10
+	PREFETCHT1 (R9)
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R9)
+	PREFETCHT1 64(R10)
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	MOVQ       AX, R9
+	MOVQ       BX, R10
+	MOVQ       DX, R11
 
 sum:
 	VMOVUPS      (R10), Z2

@@ -22,8 +22,8 @@ type Kernel struct {
 // tile takes 12 + 2 + 2 of 16.
 var kernels = [numISA]Kernel{
 	generic: {Name: "sgemm2x4Generic", MR: genericMR, NR: genericNR, KC: 256, isa: generic},
-	avx2:    {Name: "sgemm6x16AVX2", MR: 6, NR: 16, KC: 384, isa: avx2},
-	avx512:  {Name: "sgemm14x32AVX512", MR: 14, NR: 32, KC: 384, isa: avx512},
+	avx2:    {Name: "sgemm6x16AVX2", MR: 6, NR: 16, KC: 576, isa: avx2},
+	avx512:  {Name: "sgemm14x32AVX512", MR: 14, NR: 32, KC: 576, isa: avx512},
 }
 
 // MaxNR is the widest panel of any kernel.
@@ -51,4 +51,56 @@ func (k *Kernel) Tile(mr, nr, kc int, alpha float32, a, b, c []float32, ldc int,
 		}
 	}
 	k.tile(mr, nr, kc, alpha, a, b, c, ldc, accumulate)
+}
+
+// TilePackA packs the panel ap, mr×kc, of A from its transpose a (kc rows, lda
+// apart) and computes Tile of mr×NR with it, which the vector kernels do
+// at once. It panics as Tile does.
+func (k *Kernel) TilePackA(mr, kc int, alpha float32, a []float32, lda int, ap, b, c []float32, ldc int, accumulate bool) {
+	if uint(mr-1) >= uint(k.MR) || kc <= 0 {
+		panic("asm: tile size out of range")
+	}
+	if lda < 0 || len(a) < (kc-1)*lda+mr || len(ap) < mr*kc || len(b) < kc*k.NR || ldc < k.NR || len(c) < (mr-1)*ldc+k.NR {
+		panic("asm: slice too short for tile")
+	}
+	if race.Enabled {
+		for p := range kc {
+			race.Read(a[p*lda : p*lda+mr])
+		}
+		race.Write(ap[:mr*kc])
+		race.Read(b[:kc*k.NR])
+		for i := range mr {
+			race.Write(c[i*ldc : i*ldc+k.NR])
+		}
+	}
+	if !k.tilePackA(mr, kc, alpha, a, lda, ap, b, c, ldc, accumulate) {
+		packRows(kc, mr, 0, mr, a, 0, lda, ap, mr)
+		k.tile(mr, k.NR, kc, alpha, ap, b, c, ldc, accumulate)
+	}
+}
+
+// TilePackB packs the panel bp of B from b (kc rows, ldb apart) and computes
+// Tile of mr×NR with it, which the vector kernels do at once. It panics as Tile
+// does.
+func (k *Kernel) TilePackB(mr, kc int, alpha float32, a, b []float32, ldb int, bp, c []float32, ldc int, accumulate bool) {
+	if uint(mr-1) >= uint(k.MR) || kc <= 0 {
+		panic("asm: tile size out of range")
+	}
+	if len(a) < mr*kc || ldb < 0 || len(b) < (kc-1)*ldb+k.NR || len(bp) < kc*k.NR || ldc < k.NR || len(c) < (mr-1)*ldc+k.NR {
+		panic("asm: slice too short for tile")
+	}
+	if race.Enabled {
+		race.Read(a[:mr*kc])
+		for p := range kc {
+			race.Read(b[p*ldb : p*ldb+k.NR])
+		}
+		race.Write(bp[:kc*k.NR])
+		for i := range mr {
+			race.Write(c[i*ldc : i*ldc+k.NR])
+		}
+	}
+	if !k.tilePackB(mr, kc, alpha, a, b, ldb, bp, c, ldc, accumulate) {
+		packRows(kc, k.NR, 0, k.NR, b, 0, ldb, bp, k.NR)
+		k.tile(mr, k.NR, kc, alpha, a, bp, c, ldc, accumulate)
+	}
 }

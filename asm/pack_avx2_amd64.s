@@ -5,58 +5,68 @@
 #include "textflag.h"
 
 // func packRowsAVX2(n int, src *float32, lds int, dst *float32, ldd int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·packRowsAVX2(SB), NOSPLIT, $0-40
-	MOVQ n+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ lds+16(FP), DX
-	MOVQ dst+24(FP), BX
-	MOVQ ldd+32(FP), SI
-	SHLQ $0x02, DX
-	SHLQ $0x02, SI
+	MOVQ  n+0(FP), AX
+	MOVQ  src+8(FP), CX
+	MOVQ  lds+16(FP), DX
+	MOVQ  dst+24(FP), BX
+	MOVQ  ldd+32(FP), SI
+	SHLQ  $0x02, DX
+	SHLQ  $0x02, SI
+	MOVQ  AX, DI
+	IMULQ DX, DI
 
 loop:
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	VMOVUPS Y0, (BX)
-	VMOVUPS Y1, 32(BX)
-	ADDQ    DX, CX
-	ADDQ    SI, BX
-	DECQ    AX
-	JNZ     loop
+	PREFETCHT1 (CX)(DI*1)
+	VMOVUPS    (CX), Y0
+	VMOVUPS    32(CX), Y1
+	VMOVUPS    Y0, (BX)
+	VMOVUPS    Y1, 32(BX)
+	ADDQ       DX, CX
+	ADDQ       SI, BX
+	DECQ       AX
+	JNZ        loop
 	VZEROUPPER
 	RET
 
 // func transpose6AVX2(cols int, src *float32, lds int, dst *float32, ldd int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·transpose6AVX2(SB), NOSPLIT, $0-40
-	MOVQ cols+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ lds+16(FP), DX
-	MOVQ dst+24(FP), BX
-	MOVQ ldd+32(FP), SI
-	SHLQ $0x02, DX
-	SHLQ $0x02, SI
+	MOVQ   cols+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   lds+16(FP), DX
+	MOVQ   dst+24(FP), BX
+	MOVQ   ldd+32(FP), SI
+	SHLQ   $0x02, DX
+	SHLQ   $0x02, SI
+	IMUL3Q $0x06, DX, R8
 
 block:
-	MOVQ      CX, DI
-	VMOVUPS   (DI), Y0
-	ADDQ      DX, DI
-	VMOVUPS   (DI), Y1
-	ADDQ      DX, DI
-	VMOVUPS   (DI), Y2
-	ADDQ      DX, DI
-	VMOVUPS   (DI), Y3
-	ADDQ      DX, DI
-	VMOVUPS   (DI), Y4
-	ADDQ      DX, DI
-	VMOVUPS   (DI), Y5
-	VUNPCKLPS Y1, Y0, Y6
-	VUNPCKHPS Y1, Y0, Y0
-	VUNPCKLPS Y3, Y2, Y1
-	VUNPCKHPS Y3, Y2, Y2
-	VUNPCKLPS Y5, Y4, Y3
-	VUNPCKHPS Y5, Y4, Y4
+	MOVQ       CX, DI
+	VMOVUPS    (DI), Y0
+	PREFETCHT1 (DI)(R8*1)
+	ADDQ       DX, DI
+	VMOVUPS    (DI), Y1
+	PREFETCHT1 (DI)(R8*1)
+	ADDQ       DX, DI
+	VMOVUPS    (DI), Y2
+	PREFETCHT1 (DI)(R8*1)
+	ADDQ       DX, DI
+	VMOVUPS    (DI), Y3
+	PREFETCHT1 (DI)(R8*1)
+	ADDQ       DX, DI
+	VMOVUPS    (DI), Y4
+	PREFETCHT1 (DI)(R8*1)
+	ADDQ       DX, DI
+	VMOVUPS    (DI), Y5
+	PREFETCHT1 (DI)(R8*1)
+	VUNPCKLPS  Y1, Y0, Y6
+	VUNPCKHPS  Y1, Y0, Y0
+	VUNPCKLPS  Y3, Y2, Y1
+	VUNPCKHPS  Y3, Y2, Y2
+	VUNPCKLPS  Y5, Y4, Y3
+	VUNPCKHPS  Y5, Y4, Y4
 
 	// Each 128-bit half: four rows of column j below, of column j+4 above.
 	VUNPCKLPD    Y1, Y6, Y5
@@ -96,41 +106,50 @@ block:
 	RET
 
 // func transpose8AVX2(cols int, src *float32, lds int, dst *float32, ldd int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·transpose8AVX2(SB), NOSPLIT, $0-40
-	MOVQ cols+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ lds+16(FP), DX
-	MOVQ dst+24(FP), BX
-	MOVQ ldd+32(FP), SI
-	SHLQ $0x02, DX
-	SHLQ $0x02, SI
+	MOVQ   cols+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   lds+16(FP), DX
+	MOVQ   dst+24(FP), BX
+	MOVQ   ldd+32(FP), SI
+	SHLQ   $0x02, DX
+	SHLQ   $0x02, SI
+	IMUL3Q $0x08, DX, R8
 
 block:
-	MOVQ      CX, DI
-	VMOVUPS   (DI), Y0
-	ADDQ      DX, DI
-	VMOVUPS   (DI), Y1
-	ADDQ      DX, DI
-	VMOVUPS   (DI), Y2
-	ADDQ      DX, DI
-	VMOVUPS   (DI), Y3
-	ADDQ      DX, DI
-	VMOVUPS   (DI), Y4
-	ADDQ      DX, DI
-	VMOVUPS   (DI), Y5
-	ADDQ      DX, DI
-	VMOVUPS   (DI), Y6
-	ADDQ      DX, DI
-	VMOVUPS   (DI), Y7
-	VUNPCKLPS Y1, Y0, Y8
-	VUNPCKHPS Y1, Y0, Y0
-	VUNPCKLPS Y3, Y2, Y1
-	VUNPCKHPS Y3, Y2, Y2
-	VUNPCKLPS Y5, Y4, Y3
-	VUNPCKHPS Y5, Y4, Y4
-	VUNPCKLPS Y7, Y6, Y5
-	VUNPCKHPS Y7, Y6, Y6
+	MOVQ       CX, DI
+	VMOVUPS    (DI), Y0
+	PREFETCHT1 (DI)(R8*1)
+	ADDQ       DX, DI
+	VMOVUPS    (DI), Y1
+	PREFETCHT1 (DI)(R8*1)
+	ADDQ       DX, DI
+	VMOVUPS    (DI), Y2
+	PREFETCHT1 (DI)(R8*1)
+	ADDQ       DX, DI
+	VMOVUPS    (DI), Y3
+	PREFETCHT1 (DI)(R8*1)
+	ADDQ       DX, DI
+	VMOVUPS    (DI), Y4
+	PREFETCHT1 (DI)(R8*1)
+	ADDQ       DX, DI
+	VMOVUPS    (DI), Y5
+	PREFETCHT1 (DI)(R8*1)
+	ADDQ       DX, DI
+	VMOVUPS    (DI), Y6
+	PREFETCHT1 (DI)(R8*1)
+	ADDQ       DX, DI
+	VMOVUPS    (DI), Y7
+	PREFETCHT1 (DI)(R8*1)
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y0
+	VUNPCKLPS  Y3, Y2, Y1
+	VUNPCKHPS  Y3, Y2, Y2
+	VUNPCKLPS  Y5, Y4, Y3
+	VUNPCKHPS  Y5, Y4, Y4
+	VUNPCKLPS  Y7, Y6, Y5
+	VUNPCKHPS  Y7, Y6, Y6
 
 	// Each 128-bit half: four rows of column j below, of column j+4 above.
 	VUNPCKLPD  Y1, Y8, Y7

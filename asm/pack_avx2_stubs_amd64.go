@@ -4,19 +4,19 @@
 
 package asm
 
-// packRowsAVX2 copies n > 0 rows of 16 columns.
+// packRowsAVX2 copies n > 0 rows of 16 columns, and prefetches the next n.
 //
 //go:noescape
 func packRowsAVX2(n int, src *float32, lds int, dst *float32, ldd int)
 
 // transpose6AVX2 sets dst[c·ldd+r] = src[r·lds+c] for r < 6, c < cols; cols is a
-// positive multiple of 8.
+// positive multiple of 8. The next rows are prefetched.
 //
 //go:noescape
 func transpose6AVX2(cols int, src *float32, lds int, dst *float32, ldd int)
 
 // transpose8AVX2 sets dst[c·ldd+r] = src[r·lds+c] for r < 8, c < cols; cols is a
-// positive multiple of 8.
+// positive multiple of 8. The next rows are prefetched.
 //
 //go:noescape
 func transpose8AVX2(cols int, src *float32, lds int, dst *float32, ldd int)

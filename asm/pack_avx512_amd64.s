@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func packRowsAVX512(n int, load uint32, store uint32, src *float32, off int, lds int, dst *float32, ldd int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·packRowsAVX512(SB), NOSPLIT, $0-56
 	MOVQ  n+0(FP), AX
 	MOVL  load+8(FP), CX
@@ -20,9 +20,11 @@ TEXT ·packRowsAVX512(SB), NOSPLIT, $0-56
 	LEAQ  (BX)(SI*4), BX
 	TESTQ AX, AX
 	JZ    done
-	MOVL  CX, SI
-	ANDL  DX, SI
-	CMPL  SI, $-1
+	MOVQ  AX, SI
+	IMULQ DI, SI
+	MOVL  CX, R10
+	ANDL  DX, R10
+	CMPL  R10, $-1
 	JE    full
 	KMOVW CX, K1
 	SHRL  $0x10, CX
@@ -34,42 +36,47 @@ TEXT ·packRowsAVX512(SB), NOSPLIT, $0-56
 	JZ    half
 
 masked:
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS   Z0, K3, (R8)
-	VMOVUPS.Z 64(BX), K2, Z0
-	VMOVUPS   Z0, K4, 64(R8)
-	ADDQ      DI, BX
-	ADDQ      R9, R8
-	DECQ      AX
-	JNZ       masked
-	JMP       done
+	PREFETCHT1 (BX)(SI*1)
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS    Z0, K3, (R8)
+	PREFETCHT1 64(BX)(SI*1)
+	VMOVUPS.Z  64(BX), K2, Z0
+	VMOVUPS    Z0, K4, 64(R8)
+	ADDQ       DI, BX
+	ADDQ       R9, R8
+	DECQ       AX
+	JNZ        masked
+	JMP        done
 
 	// At most 16 columns are written.
 half:
-	VMOVUPS.Z (BX), K1, Z0
-	VMOVUPS   Z0, K3, (R8)
-	ADDQ      DI, BX
-	ADDQ      R9, R8
-	DECQ      AX
-	JNZ       half
-	JMP       done
+	PREFETCHT1 (BX)(SI*1)
+	VMOVUPS.Z  (BX), K1, Z0
+	VMOVUPS    Z0, K3, (R8)
+	ADDQ       DI, BX
+	ADDQ       R9, R8
+	DECQ       AX
+	JNZ        half
+	JMP        done
 
 full:
-	VMOVUPS (BX), Z0
-	VMOVUPS Z0, (R8)
-	VMOVUPS 64(BX), Z0
-	VMOVUPS Z0, 64(R8)
-	ADDQ    DI, BX
-	ADDQ    R9, R8
-	DECQ    AX
-	JNZ     full
+	PREFETCHT1 (BX)(SI*1)
+	VMOVUPS    (BX), Z0
+	VMOVUPS    Z0, (R8)
+	PREFETCHT1 64(BX)(SI*1)
+	VMOVUPS    64(BX), Z0
+	VMOVUPS    Z0, 64(R8)
+	ADDQ       DI, BX
+	ADDQ       R9, R8
+	DECQ       AX
+	JNZ        full
 
 done:
 	VZEROUPPER
 	RET
 
 // func transposeAVX512(rows int, cols int, src *float32, lds int, dst *float32, ldd int)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512F, BMI2, MMX+
 TEXT ·transposeAVX512(SB), NOSPLIT, $0-48
 	MOVQ  rows+0(FP), AX
 	MOVQ  cols+8(FP), CX
@@ -79,85 +86,103 @@ TEXT ·transposeAVX512(SB), NOSPLIT, $0-48
 	MOVQ  ldd+40(FP), DI
 	SHLQ  $0x02, BX
 	SHLQ  $0x02, DI
-	MOVQ  $-1, R8
-	BZHIQ AX, R8, R8
-	KMOVW R8, K1
+	MOVQ  BX, R8
+	SHLQ  $0x04, R8
+	MOVQ  $-1, R9
+	BZHIQ AX, R9, R9
+	KMOVW R9, K1
 
 block:
 	TESTQ CX, CX
 	JZ    done
-	MOVQ  $-1, R8
-	BZHIQ CX, R8, R8
+	MOVQ  $-1, R9
+	BZHIQ CX, R9, R9
 	CMPQ  CX, $0x10
 	JLT   masked
-	MOVQ  $-1, R8
+	MOVQ  $-1, R9
 
 masked:
-	KMOVW R8, K2
-	MOVQ  DX, R8
+	KMOVW R9, K2
+	MOVQ  DX, R9
 
 	// Registers of rows that do not exist keep what they hold: their lanes are not stored.
-	VMOVUPS.Z (R8), K2, Z0
-	CMPQ      AX, $0x01
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z1
-	CMPQ      AX, $0x02
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z2
-	CMPQ      AX, $0x03
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z3
-	CMPQ      AX, $0x04
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z4
-	CMPQ      AX, $0x05
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z5
-	CMPQ      AX, $0x06
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z6
-	CMPQ      AX, $0x07
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z7
-	CMPQ      AX, $0x08
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z8
-	CMPQ      AX, $0x09
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z9
-	CMPQ      AX, $0x0a
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z10
-	CMPQ      AX, $0x0b
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z11
-	CMPQ      AX, $0x0c
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z12
-	CMPQ      AX, $0x0d
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z13
-	CMPQ      AX, $0x0e
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z14
-	CMPQ      AX, $0x0f
-	JE        loaded
-	ADDQ      BX, R8
-	VMOVUPS.Z (R8), K2, Z15
+	VMOVUPS.Z  (R9), K2, Z0
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x01
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z1
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x02
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z2
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x03
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z3
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x04
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z4
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x05
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z5
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x06
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z6
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x07
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z7
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x08
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z8
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x09
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z9
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x0a
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z10
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x0b
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z11
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x0c
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z12
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x0d
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z13
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x0e
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z14
+	PREFETCHT1 (R9)(R8*1)
+	CMPQ       AX, $0x0f
+	JE         loaded
+	ADDQ       BX, R9
+	VMOVUPS.Z  (R9), K2, Z15
+	PREFETCHT1 (R9)(R8*1)
 
 loaded:
 	VUNPCKLPS Z1, Z0, Z16

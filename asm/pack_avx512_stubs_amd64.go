@@ -6,13 +6,13 @@ package asm
 
 // packRowsAVX512 copies n rows of 32 columns from src+off (which may lie before
 // src). Columns whose bit in load is clear are not read and count as zero; those
-// whose bit in store is clear are not written.
+// whose bit in store is clear are not written. The next n rows are prefetched.
 //
 //go:noescape
 func packRowsAVX512(n int, load uint32, store uint32, src *float32, off int, lds int, dst *float32, ldd int)
 
 // transposeAVX512 sets dst[c·ldd+r] = src[r·lds+c] for r < rows ≤ 16, c < cols.
-// Nothing else is read or written.
+// Nothing else is read or written. The next 16 rows are prefetched.
 //
 //go:noescape
 func transposeAVX512(rows int, cols int, src *float32, lds int, dst *float32, ldd int)

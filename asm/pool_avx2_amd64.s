@@ -174,3 +174,318 @@ DATA poolCountAVX2<>+20(SB)/4, $0x00000005
 DATA poolCountAVX2<>+24(SB)/4, $0x00000006
 DATA poolCountAVX2<>+28(SB)/4, $0x00000007
 GLOBL poolCountAVX2<>(SB), RODATA|NOPTR, $32
+
+// func maxPoolLanesAVX2(n int, x0 *float32, x1 *float32, y *float32, chosen *uint16)
+// Requires: AVX, AVX2, BMI
+TEXT ·maxPoolLanesAVX2(SB), NOSPLIT, $0-40
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         x1+16(FP), DX
+	MOVQ         y+24(FP), BX
+	MOVQ         chosen+32(FP), SI
+	MOVL         $0xff7fffff, DI
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Y0
+
+loop:
+	VMOVUPS   (CX), Y1
+	VMOVUPS   64(CX), Y2
+	VMOVUPS   (DX), Y3
+	VMOVUPS   64(DX), Y4
+	VMOVAPS   Y0, Y5
+	VCMPPS    $0x1e, Y5, Y1, Y6
+	VBLENDVPS Y6, Y1, Y5, Y5
+	VMOVMSKPS Y6, DI
+	VCMPPS    $0x1e, Y5, Y2, Y1
+	VBLENDVPS Y1, Y2, Y5, Y5
+	VMOVMSKPS Y1, R8
+	VCMPPS    $0x1e, Y5, Y3, Y1
+	VBLENDVPS Y1, Y3, Y5, Y5
+	VMOVMSKPS Y1, R9
+	VCMPPS    $0x1e, Y5, Y4, Y1
+	VBLENDVPS Y1, Y4, Y5, Y5
+	VMOVMSKPS Y1, R10
+	MOVL      R10, R11
+	MOVB      R10, 6(SI)
+	ANDNL     R9, R11, R10
+	MOVB      R10, 4(SI)
+	ORL       R9, R11
+	ANDNL     R8, R11, R9
+	MOVB      R9, 2(SI)
+	ORL       R8, R11
+	ANDNL     DI, R11, DI
+	MOVB      DI, (SI)
+	VMOVUPS   Y5, (BX)
+	VMOVUPS   32(CX), Y1
+	VMOVUPS   96(CX), Y2
+	VMOVUPS   32(DX), Y3
+	VMOVUPS   96(DX), Y4
+	VMOVAPS   Y0, Y5
+	VCMPPS    $0x1e, Y5, Y1, Y6
+	VBLENDVPS Y6, Y1, Y5, Y5
+	VMOVMSKPS Y6, DI
+	VCMPPS    $0x1e, Y5, Y2, Y1
+	VBLENDVPS Y1, Y2, Y5, Y5
+	VMOVMSKPS Y1, R8
+	VCMPPS    $0x1e, Y5, Y3, Y1
+	VBLENDVPS Y1, Y3, Y5, Y5
+	VMOVMSKPS Y1, R9
+	VCMPPS    $0x1e, Y5, Y4, Y1
+	VBLENDVPS Y1, Y4, Y5, Y5
+	VMOVMSKPS Y1, R10
+	MOVL      R10, R11
+	MOVB      R10, 7(SI)
+	ANDNL     R9, R11, R10
+	MOVB      R10, 5(SI)
+	ORL       R9, R11
+	ANDNL     R8, R11, R9
+	MOVB      R9, 3(SI)
+	ORL       R8, R11
+	ANDNL     DI, R11, DI
+	MOVB      DI, 1(SI)
+	VMOVUPS   Y5, 32(BX)
+	ADDQ      $0x00000080, CX
+	ADDQ      $0x00000080, DX
+	ADDQ      $0x40, BX
+	ADDQ      $0x08, SI
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func maxPoolLanesBackwardAVX2(n int, dy *float32, chosen *uint16, dx0 *float32, dx1 *float32)
+// Requires: AVX, AVX2
+TEXT ·maxPoolLanesBackwardAVX2(SB), NOSPLIT, $0-40
+	MOVQ    n+0(FP), AX
+	MOVQ    dy+8(FP), CX
+	MOVQ    chosen+16(FP), DX
+	MOVQ    dx0+24(FP), BX
+	MOVQ    dx1+32(FP), SI
+	VMOVDQU poolBitsAVX2<>+0(SB), Y0
+
+loop:
+	VMOVUPS      (CX), Y1
+	VPBROADCASTB (DX), Y2
+	VPAND        Y0, Y2, Y2
+	VPCMPEQD     Y0, Y2, Y2
+	VANDPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (BX)
+	VPBROADCASTB 2(DX), Y2
+	VPAND        Y0, Y2, Y2
+	VPCMPEQD     Y0, Y2, Y2
+	VANDPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 64(BX)
+	VPBROADCASTB 4(DX), Y2
+	VPAND        Y0, Y2, Y2
+	VPCMPEQD     Y0, Y2, Y2
+	VANDPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (SI)
+	VPBROADCASTB 6(DX), Y2
+	VPAND        Y0, Y2, Y2
+	VPCMPEQD     Y0, Y2, Y2
+	VANDPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 64(SI)
+	VMOVUPS      32(CX), Y1
+	VPBROADCASTB 1(DX), Y2
+	VPAND        Y0, Y2, Y2
+	VPCMPEQD     Y0, Y2, Y2
+	VANDPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 32(BX)
+	VPBROADCASTB 3(DX), Y2
+	VPAND        Y0, Y2, Y2
+	VPCMPEQD     Y0, Y2, Y2
+	VANDPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 96(BX)
+	VPBROADCASTB 5(DX), Y2
+	VPAND        Y0, Y2, Y2
+	VPCMPEQD     Y0, Y2, Y2
+	VANDPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 32(SI)
+	VPBROADCASTB 7(DX), Y2
+	VPAND        Y0, Y2, Y2
+	VPCMPEQD     Y0, Y2, Y2
+	VANDPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 96(SI)
+	ADDQ         $0x40, CX
+	ADDQ         $0x08, DX
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, SI
+	DECQ         AX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+DATA poolBitsAVX2<>+0(SB)/4, $0x00000001
+DATA poolBitsAVX2<>+4(SB)/4, $0x00000002
+DATA poolBitsAVX2<>+8(SB)/4, $0x00000004
+DATA poolBitsAVX2<>+12(SB)/4, $0x00000008
+DATA poolBitsAVX2<>+16(SB)/4, $0x00000010
+DATA poolBitsAVX2<>+20(SB)/4, $0x00000020
+DATA poolBitsAVX2<>+24(SB)/4, $0x00000040
+DATA poolBitsAVX2<>+28(SB)/4, $0x00000080
+GLOBL poolBitsAVX2<>(SB), RODATA|NOPTR, $32
+
+// func maxPoolWindowsAVX2(n int, rows int, cols int, step int, width int, at int, x *float32, y *float32, places *int32)
+// Requires: AVX, AVX2
+TEXT ·maxPoolWindowsAVX2(SB), NOSPLIT, $0-72
+	MOVQ         x+48(FP), AX
+	MOVQ         y+56(FP), CX
+	MOVQ         places+64(FP), DX
+	MOVQ         step+24(FP), BX
+	MOVQ         width+32(FP), SI
+	MOVQ         at+40(FP), DI
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Y0
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         cols+16(FP), DI
+	VMOVD        DI, X2
+	VPBROADCASTD X2, Y2
+	VPSUBD       Y2, Y1, Y1
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVL         $0xff7fffff, DI
+	VMOVD        DI, X3
+	VPBROADCASTD X3, Y3
+	MOVL         $0xffffffff, DI
+	VMOVD        DI, X4
+	VPBROADCASTD X4, Y4
+	MOVL         $0x00000001, DI
+	VMOVD        DI, X5
+	VPBROADCASTD X5, Y5
+	MOVQ         n+0(FP), DI
+	MOVQ         rows+8(FP), R8
+	MOVQ         cols+16(FP), R9
+	SHLQ         $0x06, BX
+	SHLQ         $0x06, SI
+
+window:
+	VMOVAPS Y3, Y6
+	VMOVAPS Y4, Y7
+	VMOVAPS Y0, Y8
+	MOVQ    AX, R10
+	MOVQ    R8, R12
+
+row0:
+	MOVQ R10, R11
+	MOVQ R9, R13
+
+pixel0:
+	VMOVUPS   (R11), Y9
+	VCMPPS    $0x1e, Y6, Y9, Y10
+	VBLENDVPS Y10, Y9, Y6, Y6
+	VBLENDVPS Y10, Y8, Y7, Y7
+	VPADDD    Y5, Y8, Y8
+	ADDQ      $0x40, R11
+	DECQ      R13
+	JNZ       pixel0
+	VPADDD    Y1, Y8, Y8
+	ADDQ      SI, R10
+	DECQ      R12
+	JNZ       row0
+	VMOVUPS   Y6, (CX)
+	TESTQ     DX, DX
+	JZ        noPlaces0
+	VMOVUPS   Y7, (DX)
+
+noPlaces0:
+	VMOVAPS Y3, Y6
+	VMOVAPS Y4, Y7
+	VMOVAPS Y0, Y8
+	MOVQ    AX, R10
+	MOVQ    R8, R12
+
+row1:
+	MOVQ R10, R11
+	MOVQ R9, R13
+
+pixel1:
+	VMOVUPS   32(R11), Y9
+	VCMPPS    $0x1e, Y6, Y9, Y10
+	VBLENDVPS Y10, Y9, Y6, Y6
+	VBLENDVPS Y10, Y8, Y7, Y7
+	VPADDD    Y5, Y8, Y8
+	ADDQ      $0x40, R11
+	DECQ      R13
+	JNZ       pixel1
+	VPADDD    Y1, Y8, Y8
+	ADDQ      SI, R10
+	DECQ      R12
+	JNZ       row1
+	VMOVUPS   Y6, 32(CX)
+	TESTQ     DX, DX
+	JZ        noPlaces32
+	VMOVUPS   Y7, 32(DX)
+
+noPlaces32:
+	ADDQ   BX, AX
+	ADDQ   $0x40, CX
+	VPADDD Y2, Y0, Y0
+	TESTQ  DX, DX
+	JZ     next
+	ADDQ   $0x40, DX
+
+next:
+	DECQ DI
+	JNZ  window
+	VZEROUPPER
+	RET
+
+// func meanPoolWindowsAVX2(n int, rows int, cols int, step int, width int, x *float32, y *float32, divisor float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·meanPoolWindowsAVX2(SB), NOSPLIT, $0-60
+	MOVQ         x+40(FP), AX
+	MOVQ         y+48(FP), CX
+	MOVQ         step+24(FP), DX
+	MOVQ         width+32(FP), BX
+	MOVSS        divisor+56(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         n+0(FP), SI
+	MOVQ         rows+8(FP), DI
+	MOVQ         cols+16(FP), R8
+	SHLQ         $0x06, DX
+	SHLQ         $0x06, BX
+
+window:
+	VXORPS Y1, Y1, Y1
+	MOVQ   AX, R9
+	MOVQ   DI, R11
+
+row0:
+	MOVQ R9, R10
+	MOVQ R8, R12
+
+pixel0:
+	VADDPS  (R10), Y1, Y1
+	ADDQ    $0x40, R10
+	DECQ    R12
+	JNZ     pixel0
+	ADDQ    BX, R9
+	DECQ    R11
+	JNZ     row0
+	VDIVPS  Y0, Y1, Y1
+	VMOVUPS Y1, (CX)
+	VXORPS  Y1, Y1, Y1
+	MOVQ    AX, R9
+	MOVQ    DI, R11
+
+row1:
+	MOVQ R9, R10
+	MOVQ R8, R12
+
+pixel1:
+	VADDPS  32(R10), Y1, Y1
+	ADDQ    $0x40, R10
+	DECQ    R12
+	JNZ     pixel1
+	ADDQ    BX, R9
+	DECQ    R11
+	JNZ     row1
+	VDIVPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, AX
+	ADDQ    $0x40, CX
+	DECQ    SI
+	JNZ     window
+	VZEROUPPER
+	RET

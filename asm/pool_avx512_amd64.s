@@ -323,3 +323,199 @@ DATA poolCountAVX512<>+52(SB)/4, $0x0000000d
 DATA poolCountAVX512<>+56(SB)/4, $0x0000000e
 DATA poolCountAVX512<>+60(SB)/4, $0x0000000f
 GLOBL poolCountAVX512<>(SB), RODATA|NOPTR, $64
+
+// func maxPoolLanesAVX512(n int, x0 *float32, x1 *float32, y *float32, chosen *uint16)
+// Requires: AVX, AVX512F
+TEXT ·maxPoolLanesAVX512(SB), NOSPLIT, $0-40
+	MOVQ         n+0(FP), AX
+	MOVQ         x0+8(FP), CX
+	MOVQ         x1+16(FP), DX
+	MOVQ         y+24(FP), BX
+	MOVQ         chosen+32(FP), SI
+	MOVL         $0xff7fffff, DI
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Z0
+
+loop:
+	VMOVUPS   (CX), Z1
+	VMOVUPS   64(CX), Z2
+	VMOVUPS   (DX), Z3
+	VMOVUPS   64(DX), Z4
+	VMOVAPS   Z0, Z5
+	VCMPPS    $0x1e, Z5, Z1, K1
+	VBLENDMPS Z1, Z5, K1, Z5
+	VCMPPS    $0x1e, Z5, Z2, K2
+	VBLENDMPS Z2, Z5, K2, Z5
+	VCMPPS    $0x1e, Z5, Z3, K3
+	VBLENDMPS Z3, Z5, K3, Z5
+	VCMPPS    $0x1e, Z5, Z4, K4
+	VBLENDMPS Z4, Z5, K4, Z5
+	KMOVW     K4, K5
+	KANDNW    K3, K5, K6
+	KMOVW     K6, 4(SI)
+	KORW      K3, K5, K5
+	KANDNW    K2, K5, K3
+	KMOVW     K3, 2(SI)
+	KORW      K2, K5, K5
+	KANDNW    K1, K5, K1
+	KMOVW     K1, (SI)
+	KMOVW     K4, 6(SI)
+	VMOVUPS   Z5, (BX)
+	ADDQ      $0x00000080, CX
+	ADDQ      $0x00000080, DX
+	ADDQ      $0x40, BX
+	ADDQ      $0x08, SI
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func maxPoolLanesBackwardAVX512(n int, dy *float32, chosen *uint16, dx0 *float32, dx1 *float32)
+// Requires: AVX, AVX512F
+TEXT ·maxPoolLanesBackwardAVX512(SB), NOSPLIT, $0-40
+	MOVQ n+0(FP), AX
+	MOVQ dy+8(FP), CX
+	MOVQ chosen+16(FP), DX
+	MOVQ dx0+24(FP), BX
+	MOVQ dx1+32(FP), SI
+
+loop:
+	VMOVUPS   (CX), Z0
+	KMOVW     (DX), K1
+	VMOVAPS.Z Z0, K1, Z1
+	VMOVUPS   Z1, (BX)
+	KMOVW     2(DX), K1
+	VMOVAPS.Z Z0, K1, Z1
+	VMOVUPS   Z1, 64(BX)
+	KMOVW     4(DX), K1
+	VMOVAPS.Z Z0, K1, Z1
+	VMOVUPS   Z1, (SI)
+	KMOVW     6(DX), K1
+	VMOVAPS.Z Z0, K1, Z0
+	VMOVUPS   Z0, 64(SI)
+	ADDQ      $0x40, CX
+	ADDQ      $0x08, DX
+	ADDQ      $0x00000080, BX
+	ADDQ      $0x00000080, SI
+	DECQ      AX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func maxPoolWindowsAVX512(n int, rows int, cols int, step int, width int, at int, x *float32, y *float32, places *int32)
+// Requires: AVX, AVX512F
+TEXT ·maxPoolWindowsAVX512(SB), NOSPLIT, $0-72
+	MOVQ         x+48(FP), AX
+	MOVQ         y+56(FP), CX
+	MOVQ         places+64(FP), DX
+	MOVQ         step+24(FP), BX
+	MOVQ         width+32(FP), SI
+	MOVQ         at+40(FP), DI
+	VMOVD        DI, X0
+	VPBROADCASTD X0, Z0
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Z1
+	MOVQ         cols+16(FP), DI
+	VMOVD        DI, X2
+	VPBROADCASTD X2, Z2
+	VPSUBD       Z2, Z1, Z1
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Z2
+	MOVL         $0xff7fffff, DI
+	VMOVD        DI, X3
+	VPBROADCASTD X3, Z3
+	MOVL         $0xffffffff, DI
+	VMOVD        DI, X4
+	VPBROADCASTD X4, Z4
+	MOVL         $0x00000001, DI
+	VMOVD        DI, X5
+	VPBROADCASTD X5, Z5
+	MOVQ         n+0(FP), DI
+	MOVQ         rows+8(FP), R8
+	MOVQ         cols+16(FP), R9
+	SHLQ         $0x06, BX
+	SHLQ         $0x06, SI
+
+window:
+	VMOVAPS Z3, Z6
+	VMOVAPS Z4, Z7
+	VMOVAPS Z0, Z8
+	MOVQ    AX, R10
+	MOVQ    R8, R12
+
+row0:
+	MOVQ R10, R11
+	MOVQ R9, R13
+
+pixel0:
+	VMOVUPS   (R11), Z9
+	VCMPPS    $0x1e, Z6, Z9, K1
+	VMOVAPS   Z9, K1, Z6
+	VMOVDQA32 Z8, K1, Z7
+	VPADDD    Z5, Z8, Z8
+	ADDQ      $0x40, R11
+	DECQ      R13
+	JNZ       pixel0
+	VPADDD    Z1, Z8, Z8
+	ADDQ      SI, R10
+	DECQ      R12
+	JNZ       row0
+	VMOVUPS   Z6, (CX)
+	TESTQ     DX, DX
+	JZ        noPlaces0
+	VMOVUPS   Z7, (DX)
+
+noPlaces0:
+	ADDQ   BX, AX
+	ADDQ   $0x40, CX
+	VPADDD Z2, Z0, Z0
+	TESTQ  DX, DX
+	JZ     next
+	ADDQ   $0x40, DX
+
+next:
+	DECQ DI
+	JNZ  window
+	VZEROUPPER
+	RET
+
+// func meanPoolWindowsAVX512(n int, rows int, cols int, step int, width int, x *float32, y *float32, divisor float32)
+// Requires: AVX, AVX512DQ, AVX512F, SSE
+TEXT ·meanPoolWindowsAVX512(SB), NOSPLIT, $0-60
+	MOVQ         x+40(FP), AX
+	MOVQ         y+48(FP), CX
+	MOVQ         step+24(FP), DX
+	MOVQ         width+32(FP), BX
+	MOVSS        divisor+56(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVQ         n+0(FP), SI
+	MOVQ         rows+8(FP), DI
+	MOVQ         cols+16(FP), R8
+	SHLQ         $0x06, DX
+	SHLQ         $0x06, BX
+
+window:
+	VXORPS Z1, Z1, Z1
+	MOVQ   AX, R9
+	MOVQ   DI, R11
+
+row0:
+	MOVQ R9, R10
+	MOVQ R8, R12
+
+pixel0:
+	VADDPS  (R10), Z1, Z1
+	ADDQ    $0x40, R10
+	DECQ    R12
+	JNZ     pixel0
+	ADDQ    BX, R9
+	DECQ    R11
+	JNZ     row0
+	VDIVPS  Z0, Z1, Z1
+	VMOVUPS Z1, (CX)
+	ADDQ    DX, AX
+	ADDQ    $0x40, CX
+	DECQ    SI
+	JNZ     window
+	VZEROUPPER
+	RET

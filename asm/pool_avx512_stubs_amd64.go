@@ -15,3 +15,31 @@ func maxPoolAVX512(n int, at int, width int, x0 *float32, x1 *float32, y *float3
 //
 //go:noescape
 func maxPoolBackwardAVX512(n int, at int, width int, dy *float32, mask *int32, dx0 *float32, dx1 *float32)
+
+// maxPoolLanesAVX512 sets each of n > 0 pixels of 16 channels in y to the maxima of two pixels of
+// x0 and two of x1, and bit c of four words of chosen for the pixel that has the first
+// maximum of channel c.
+//
+//go:noescape
+func maxPoolLanesAVX512(n int, x0 *float32, x1 *float32, y *float32, chosen *uint16)
+
+// maxPoolLanesBackwardAVX512 is the gradient of the kernel of n > 0 pixels: that of two pixels of dx0 and
+// two of dx1 for each of dy.
+//
+//go:noescape
+func maxPoolLanesBackwardAVX512(n int, dy *float32, chosen *uint16, dx0 *float32, dx1 *float32)
+
+// maxPoolWindowsAVX512 sets each of n > 0 pixels of 16 channels in y to the first maxima of a window of
+// rows×cols pixels, both positive, of an image of the given width, and places to their
+// places unless it is nil. x is the first pixel of the first window, at its place; the
+// next windows are step pixels apart.
+//
+//go:noescape
+func maxPoolWindowsAVX512(n int, rows int, cols int, step int, width int, at int, x *float32, y *float32, places *int32)
+
+// meanPoolWindowsAVX512 sets each of n > 0 pixels of 16 channels in y to the sums, row by row, of a window
+// of rows×cols pixels, both positive, of an image of the given width, over divisor. x is
+// the first pixel of the first window; the next windows are step pixels apart.
+//
+//go:noescape
+func meanPoolWindowsAVX512(n int, rows int, cols int, step int, width int, x *float32, y *float32, divisor float32)

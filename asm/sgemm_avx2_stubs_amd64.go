@@ -39,3 +39,60 @@ func sgemm5x16AVX2(kc int, alpha float32, a *float32, b *float32, c *float32, ld
 //
 //go:noescape
 func sgemm6x16AVX2(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm4x16PackAAVX2 adds (acc) or assigns alpha·a·b to the 4×16 tile c;
+// the columns of a are lda apart and copied to the panel ap.
+//
+//go:noescape
+func sgemm4x16PackAAVX2(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm4x16PackBAVX2 adds (acc) or assigns alpha·a·b to the 4×16 tile c;
+// the rows of b are ldb apart and copied to the panel bp.
+//
+//go:noescape
+func sgemm4x16PackBAVX2(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+
+// sgemm4x8AVX2 adds (acc) or assigns alpha·a·b to the 4×8 tile c;
+// all columns are written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm4x8AVX2(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm5x16PackAAVX2 adds (acc) or assigns alpha·a·b to the 5×16 tile c;
+// the columns of a are lda apart and copied to the panel ap.
+//
+//go:noescape
+func sgemm5x16PackAAVX2(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm5x16PackBAVX2 adds (acc) or assigns alpha·a·b to the 5×16 tile c;
+// the rows of b are ldb apart and copied to the panel bp.
+//
+//go:noescape
+func sgemm5x16PackBAVX2(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+
+// sgemm5x8AVX2 adds (acc) or assigns alpha·a·b to the 5×8 tile c;
+// all columns are written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm5x8AVX2(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm6x16PackAAVX2 adds (acc) or assigns alpha·a·b to the 6×16 tile c;
+// the columns of a are lda apart and copied to the panel ap.
+//
+//go:noescape
+func sgemm6x16PackAAVX2(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm6x16PackBAVX2 adds (acc) or assigns alpha·a·b to the 6×16 tile c;
+// the rows of b are ldb apart and copied to the panel bp.
+//
+//go:noescape
+func sgemm6x16PackBAVX2(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+
+// sgemm6x8AVX2 adds (acc) or assigns alpha·a·b to the 6×8 tile c;
+// all columns are written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm6x8AVX2(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, acc bool)

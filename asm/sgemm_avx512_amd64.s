@@ -5,26 +5,38 @@
 #include "textflag.h"
 
 // func sgemm1x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·sgemm1x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ kc+0(FP), AX
-	MOVQ a+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ c+32(FP), BX
-	MOVQ ldc+40(FP), SI
-	SHLQ $0x02, SI
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x00, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x04
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 
-	// The tile of C arrives while the products are summed.
-	MOVQ       BX, SI
-	PREFETCHT0 (SI)
-	PREFETCHT0 64(SI)
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	MOVQ       AX, SI
-	SHRQ       $0x02, SI
-	JZ         tail
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
 
 loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   124(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS (CX), Z30
@@ -47,7 +59,7 @@ loop:
 	VFMADD231PS  Z29, Z30, Z1
 	ADDQ         $0x00000010, CX
 	ADDQ         $0x00000200, DX
-	DECQ         SI
+	DECQ         R9
 	JNZ          loop
 
 tail:
@@ -75,9 +87,9 @@ scale:
 	JNE          edge
 	TESTB        AL, AL
 	JZ           store
-	MOVQ         BX, SI
-	VADDPS       (SI), Z0, Z0
-	VADDPS       64(SI), Z1, Z1
+	MOVQ         BX, DI
+	VADDPS       (DI), Z0, Z0
+	VADDPS       64(DI), Z1, Z1
 
 store:
 	VMOVUPS Z0, (BX)
@@ -92,10 +104,10 @@ edge:
 	KMOVW     CX, K2
 	TESTB     AL, AL
 	JZ        edgestore
-	MOVQ      BX, SI
-	VMOVUPS.Z (SI), K1, Z28
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Z28
 	VADDPS    Z28, Z0, Z0
-	VMOVUPS.Z 64(SI), K2, Z29
+	VMOVUPS.Z 64(DI), K2, Z29
 	VADDPS    Z29, Z1, Z1
 
 edgestore:
@@ -105,31 +117,44 @@ edgestore:
 	RET
 
 // func sgemm2x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·sgemm2x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ kc+0(FP), AX
-	MOVQ a+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ c+32(FP), BX
-	MOVQ ldc+40(FP), SI
-	SHLQ $0x02, SI
-
-	// The tile of C arrives while the products are summed.
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
 	MOVQ       BX, DI
+	IMUL3Q     $0x01, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x08
+	JGE        start
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	MOVQ       AX, DI
-	SHRQ       $0x02, DI
-	JZ         tail
+	PREFETCHT0 124(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
 
 loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   124(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS (CX), Z30
@@ -164,7 +189,7 @@ loop:
 	VFMADD231PS  Z29, Z31, Z3
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000200, DX
-	DECQ         DI
+	DECQ         R9
 	JNZ          loop
 
 tail:
@@ -241,36 +266,50 @@ edgestore:
 	RET
 
 // func sgemm3x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·sgemm3x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ kc+0(FP), AX
-	MOVQ a+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ c+32(FP), BX
-	MOVQ ldc+40(FP), SI
-	SHLQ $0x02, SI
-
-	// The tile of C arrives while the products are summed.
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
 	MOVQ       BX, DI
+	IMUL3Q     $0x02, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x0c
+	JGE        start
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	MOVQ       AX, DI
-	SHRQ       $0x02, DI
-	JZ         tail
+	PREFETCHT0 124(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
 
 loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   124(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS (CX), Z30
@@ -317,7 +356,7 @@ loop:
 	VFMADD231PS  Z29, Z30, Z5
 	ADDQ         $0x00000030, CX
 	ADDQ         $0x00000200, DX
-	DECQ         DI
+	DECQ         R9
 	JNZ          loop
 
 tail:
@@ -413,41 +452,56 @@ edgestore:
 	RET
 
 // func sgemm4x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·sgemm4x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ kc+0(FP), AX
-	MOVQ a+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ c+32(FP), BX
-	MOVQ ldc+40(FP), SI
-	SHLQ $0x02, SI
-
-	// The tile of C arrives while the products are summed.
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
 	MOVQ       BX, DI
+	IMUL3Q     $0x03, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x10
+	JGE        start
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	MOVQ       AX, DI
-	SHRQ       $0x02, DI
-	JZ         tail
+	PREFETCHT0 124(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
 
 loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   124(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS (CX), Z30
@@ -506,7 +560,7 @@ loop:
 	VFMADD231PS  Z29, Z31, Z7
 	ADDQ         $0x00000040, CX
 	ADDQ         $0x00000200, DX
-	DECQ         DI
+	DECQ         R9
 	JNZ          loop
 
 tail:
@@ -621,46 +675,62 @@ edgestore:
 	RET
 
 // func sgemm5x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·sgemm5x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ kc+0(FP), AX
-	MOVQ a+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ c+32(FP), BX
-	MOVQ ldc+40(FP), SI
-	SHLQ $0x02, SI
-
-	// The tile of C arrives while the products are summed.
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
 	MOVQ       BX, DI
+	IMUL3Q     $0x04, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x14
+	JGE        start
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	MOVQ       AX, DI
-	SHRQ       $0x02, DI
-	JZ         tail
+	PREFETCHT0 124(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
 
 loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   124(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS (CX), Z30
@@ -731,7 +801,7 @@ loop:
 	VFMADD231PS  Z29, Z30, Z9
 	ADDQ         $0x00000050, CX
 	ADDQ         $0x00000200, DX
-	DECQ         DI
+	DECQ         R9
 	JNZ          loop
 
 tail:
@@ -865,51 +935,68 @@ edgestore:
 	RET
 
 // func sgemm6x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·sgemm6x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ kc+0(FP), AX
-	MOVQ a+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ c+32(FP), BX
-	MOVQ ldc+40(FP), SI
-	SHLQ $0x02, SI
-
-	// The tile of C arrives while the products are summed.
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
 	MOVQ       BX, DI
+	IMUL3Q     $0x05, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x18
+	JGE        start
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	MOVQ       AX, DI
-	SHRQ       $0x02, DI
-	JZ         tail
+	PREFETCHT0 124(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
 
 loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   124(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS (CX), Z30
@@ -992,7 +1079,7 @@ loop:
 	VFMADD231PS  Z29, Z31, Z11
 	ADDQ         $0x00000060, CX
 	ADDQ         $0x00000200, DX
-	DECQ         DI
+	DECQ         R9
 	JNZ          loop
 
 tail:
@@ -1145,56 +1232,74 @@ edgestore:
 	RET
 
 // func sgemm7x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·sgemm7x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ kc+0(FP), AX
-	MOVQ a+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ c+32(FP), BX
-	MOVQ ldc+40(FP), SI
-	SHLQ $0x02, SI
-
-	// The tile of C arrives while the products are summed.
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
 	MOVQ       BX, DI
+	IMUL3Q     $0x06, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x1c
+	JGE        start
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	MOVQ       AX, DI
-	SHRQ       $0x02, DI
-	JZ         tail
+	PREFETCHT0 124(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
 
 loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   124(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS (CX), Z30
@@ -1289,7 +1394,7 @@ loop:
 	VFMADD231PS  Z29, Z30, Z13
 	ADDQ         $0x00000070, CX
 	ADDQ         $0x00000200, DX
-	DECQ         DI
+	DECQ         R9
 	JNZ          loop
 
 tail:
@@ -1461,61 +1566,80 @@ edgestore:
 	RET
 
 // func sgemm8x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·sgemm8x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ kc+0(FP), AX
-	MOVQ a+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ c+32(FP), BX
-	MOVQ ldc+40(FP), SI
-	SHLQ $0x02, SI
-
-	// The tile of C arrives while the products are summed.
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
 	MOVQ       BX, DI
+	IMUL3Q     $0x07, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x20
+	JGE        start
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	MOVQ       AX, DI
-	SHRQ       $0x02, DI
-	JZ         tail
+	PREFETCHT0 124(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
 
 loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   124(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS (CX), Z30
@@ -1622,7 +1746,7 @@ loop:
 	VFMADD231PS  Z29, Z31, Z15
 	ADDQ         $0x00000080, CX
 	ADDQ         $0x00000200, DX
-	DECQ         DI
+	DECQ         R9
 	JNZ          loop
 
 tail:
@@ -1813,66 +1937,86 @@ edgestore:
 	RET
 
 // func sgemm9x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·sgemm9x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ kc+0(FP), AX
-	MOVQ a+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ c+32(FP), BX
-	MOVQ ldc+40(FP), SI
-	SHLQ $0x02, SI
-
-	// The tile of C arrives while the products are summed.
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
 	MOVQ       BX, DI
+	IMUL3Q     $0x08, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x24
+	JGE        start
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	MOVQ       AX, DI
-	SHRQ       $0x02, DI
-	JZ         tail
+	PREFETCHT0 124(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
 
 loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   124(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS (CX), Z30
@@ -1991,7 +2135,7 @@ loop:
 	VFMADD231PS  Z29, Z30, Z17
 	ADDQ         $0x00000090, CX
 	ADDQ         $0x00000200, DX
-	DECQ         DI
+	DECQ         R9
 	JNZ          loop
 
 tail:
@@ -2201,71 +2345,92 @@ edgestore:
 	RET
 
 // func sgemm10x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·sgemm10x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ kc+0(FP), AX
-	MOVQ a+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ c+32(FP), BX
-	MOVQ ldc+40(FP), SI
-	SHLQ $0x02, SI
-
-	// The tile of C arrives while the products are summed.
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
 	MOVQ       BX, DI
+	IMUL3Q     $0x09, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x28
+	JGE        start
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	MOVQ       AX, DI
-	SHRQ       $0x02, DI
-	JZ         tail
+	PREFETCHT0 124(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
 
 loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   124(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS (CX), Z30
@@ -2396,7 +2561,7 @@ loop:
 	VFMADD231PS  Z29, Z31, Z19
 	ADDQ         $0x000000a0, CX
 	ADDQ         $0x00000200, DX
-	DECQ         DI
+	DECQ         R9
 	JNZ          loop
 
 tail:
@@ -2625,76 +2790,98 @@ edgestore:
 	RET
 
 // func sgemm11x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·sgemm11x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ kc+0(FP), AX
-	MOVQ a+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ c+32(FP), BX
-	MOVQ ldc+40(FP), SI
-	SHLQ $0x02, SI
-
-	// The tile of C arrives while the products are summed.
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
 	MOVQ       BX, DI
+	IMUL3Q     $0x0a, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x2c
+	JGE        start
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	MOVQ       AX, DI
-	SHRQ       $0x02, DI
-	JZ         tail
+	PREFETCHT0 124(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
 
 loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   124(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS (CX), Z30
@@ -2837,7 +3024,7 @@ loop:
 	VFMADD231PS  Z29, Z30, Z21
 	ADDQ         $0x000000b0, CX
 	ADDQ         $0x00000200, DX
-	DECQ         DI
+	DECQ         R9
 	JNZ          loop
 
 tail:
@@ -3085,81 +3272,104 @@ edgestore:
 	RET
 
 // func sgemm12x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·sgemm12x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ kc+0(FP), AX
-	MOVQ a+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ c+32(FP), BX
-	MOVQ ldc+40(FP), SI
-	SHLQ $0x02, SI
-
-	// The tile of C arrives while the products are summed.
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
 	MOVQ       BX, DI
+	IMUL3Q     $0x0b, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x30
+	JGE        start
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	MOVQ       AX, DI
-	SHRQ       $0x02, DI
-	JZ         tail
+	PREFETCHT0 124(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
 
 loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   124(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS (CX), Z30
@@ -3314,7 +3524,7 @@ loop:
 	VFMADD231PS  Z29, Z31, Z23
 	ADDQ         $0x000000c0, CX
 	ADDQ         $0x00000200, DX
-	DECQ         DI
+	DECQ         R9
 	JNZ          loop
 
 tail:
@@ -3581,86 +3791,110 @@ edgestore:
 	RET
 
 // func sgemm13x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·sgemm13x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ kc+0(FP), AX
-	MOVQ a+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ c+32(FP), BX
-	MOVQ ldc+40(FP), SI
-	SHLQ $0x02, SI
-
-	// The tile of C arrives while the products are summed.
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
 	MOVQ       BX, DI
+	IMUL3Q     $0x0c, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x34
+	JGE        start
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	VPXORD     Z24, Z24, Z24
-	VPXORD     Z25, Z25, Z25
-	MOVQ       AX, DI
-	SHRQ       $0x02, DI
-	JZ         tail
+	PREFETCHT0 124(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
 
 loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   124(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS (CX), Z30
@@ -3827,7 +4061,7 @@ loop:
 	VFMADD231PS  Z29, Z30, Z25
 	ADDQ         $0x000000d0, CX
 	ADDQ         $0x00000200, DX
-	DECQ         DI
+	DECQ         R9
 	JNZ          loop
 
 tail:
@@ -4113,91 +4347,116 @@ edgestore:
 	RET
 
 // func sgemm14x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·sgemm14x32AVX512(SB), NOSPLIT, $0-53
-	MOVQ kc+0(FP), AX
-	MOVQ a+16(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ c+32(FP), BX
-	MOVQ ldc+40(FP), SI
-	SHLQ $0x02, SI
-
-	// The tile of C arrives while the products are summed.
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
 	MOVQ       BX, DI
+	IMUL3Q     $0x0d, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x38
+	JGE        start
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
+	PREFETCHT0 124(DI)
 	ADDQ       SI, DI
 	PREFETCHT0 (DI)
 	PREFETCHT0 64(DI)
-	VPXORD     Z0, Z0, Z0
-	VPXORD     Z1, Z1, Z1
-	VPXORD     Z2, Z2, Z2
-	VPXORD     Z3, Z3, Z3
-	VPXORD     Z4, Z4, Z4
-	VPXORD     Z5, Z5, Z5
-	VPXORD     Z6, Z6, Z6
-	VPXORD     Z7, Z7, Z7
-	VPXORD     Z8, Z8, Z8
-	VPXORD     Z9, Z9, Z9
-	VPXORD     Z10, Z10, Z10
-	VPXORD     Z11, Z11, Z11
-	VPXORD     Z12, Z12, Z12
-	VPXORD     Z13, Z13, Z13
-	VPXORD     Z14, Z14, Z14
-	VPXORD     Z15, Z15, Z15
-	VPXORD     Z16, Z16, Z16
-	VPXORD     Z17, Z17, Z17
-	VPXORD     Z18, Z18, Z18
-	VPXORD     Z19, Z19, Z19
-	VPXORD     Z20, Z20, Z20
-	VPXORD     Z21, Z21, Z21
-	VPXORD     Z22, Z22, Z22
-	VPXORD     Z23, Z23, Z23
-	VPXORD     Z24, Z24, Z24
-	VPXORD     Z25, Z25, Z25
-	VPXORD     Z26, Z26, Z26
-	VPXORD     Z27, Z27, Z27
-	MOVQ       AX, DI
-	SHRQ       $0x02, DI
-	JZ         tail
+	PREFETCHT0 124(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
 
 loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   124(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
 	VMOVUPS      (DX), Z28
 	VMOVUPS      64(DX), Z29
 	VBROADCASTSS (CX), Z30
@@ -4376,7 +4635,7 @@ loop:
 	VFMADD231PS  Z29, Z31, Z27
 	ADDQ         $0x000000e0, CX
 	ADDQ         $0x00000200, DX
-	DECQ         DI
+	DECQ         R9
 	JNZ          loop
 
 tail:
@@ -4677,5 +4936,9574 @@ edgestore:
 	ADDQ    SI, BX
 	VMOVUPS Z26, K1, (BX)
 	VMOVUPS Z27, K2, 64(BX)
+	VZEROUPPER
+	RET
+
+// func sgemm8x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm8x32PackAAVX512(SB), NOSPLIT, $0-65
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       lda+24(FP), DX
+	MOVQ       ap+32(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	MOVQ       b+40(FP), DI
+	MOVL       $0x000000ff, R8
+	KMOVW      R8, K1
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       R8, R10
+	IMUL3Q     $0x07, R9, R11
+	ADDQ       R8, R11
+	CMPQ       AX, $0x20
+	JGE        start
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   R8, R10
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     tail
+
+loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   124(R10)
+	ADDQ         R9, R10
+	CMPQ         R10, R11
+	CMOVQHI      R11, R10
+	LEAQ         (CX)(DX*8), R13
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
+	PREFETCHT0   28(R13)
+	VMOVUPS.Z    (CX), K1, Z30
+	VMOVUPS      Z30, K1, (BX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VMOVUPS      128(DI), Z28
+	VMOVUPS      192(DI), Z29
+	PREFETCHT0   28(R13)(DX*1)
+	VMOVUPS.Z    (CX)(DX*1), K1, Z30
+	VMOVUPS      Z30, K1, 32(BX)
+	VBROADCASTSS (CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VMOVUPS      256(DI), Z28
+	VMOVUPS      320(DI), Z29
+	PREFETCHT0   28(R13)(DX*2)
+	VMOVUPS.Z    (CX)(DX*2), K1, Z30
+	VMOVUPS      Z30, K1, 64(BX)
+	VBROADCASTSS (CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VMOVUPS      384(DI), Z28
+	VMOVUPS      448(DI), Z29
+	PREFETCHT0   28(R13)(SI*1)
+	VMOVUPS.Z    (CX)(SI*1), K1, Z30
+	VMOVUPS      Z30, K1, 96(BX)
+	VBROADCASTSS (CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	LEAQ         (CX)(DX*4), CX
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000200, DI
+	DECQ         R12
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
+	VMOVUPS.Z    (CX), K1, Z30
+	VMOVUPS      Z30, K1, (BX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	ADDQ         DX, CX
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000080, DI
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	VMULPS       Z30, Z14, Z14
+	VMULPS       Z30, Z15, Z15
+	MOVB         acc+64(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	MOVQ         R8, R10
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	ADDQ         R9, R10
+	VADDPS       (R10), Z2, Z2
+	VADDPS       64(R10), Z3, Z3
+	ADDQ         R9, R10
+	VADDPS       (R10), Z4, Z4
+	VADDPS       64(R10), Z5, Z5
+	ADDQ         R9, R10
+	VADDPS       (R10), Z6, Z6
+	VADDPS       64(R10), Z7, Z7
+	ADDQ         R9, R10
+	VADDPS       (R10), Z8, Z8
+	VADDPS       64(R10), Z9, Z9
+	ADDQ         R9, R10
+	VADDPS       (R10), Z10, Z10
+	VADDPS       64(R10), Z11, Z11
+	ADDQ         R9, R10
+	VADDPS       (R10), Z12, Z12
+	VADDPS       64(R10), Z13, Z13
+	ADDQ         R9, R10
+	VADDPS       (R10), Z14, Z14
+	VADDPS       64(R10), Z15, Z15
+
+store:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	VZEROUPPER
+	RET
+
+// func sgemm8x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm8x32PackBAVX512(SB), NOSPLIT, $0-65
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       ldb+32(FP), BX
+	MOVQ       bp+40(FP), SI
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       R8, R10
+	IMUL3Q     $0x07, R9, R11
+	ADDQ       R8, R11
+	CMPQ       AX, $0x20
+	JGE        start
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   R8, R10
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     tail
+
+loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   124(R10)
+	ADDQ         R9, R10
+	CMPQ         R10, R11
+	CMOVQHI      R11, R10
+	VMOVUPS      (DX), Z28
+	VMOVUPS      Z28, (SI)
+	PREFETCHT1   188(DX)
+	VMOVUPS      64(DX), Z29
+	VMOVUPS      Z29, 64(SI)
+	PREFETCHT1   252(DX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VMOVUPS      (DX)(BX*1), Z28
+	VMOVUPS      Z28, 128(SI)
+	PREFETCHT1   188(DX)(BX*1)
+	VMOVUPS      64(DX)(BX*1), Z29
+	VMOVUPS      Z29, 192(SI)
+	PREFETCHT1   252(DX)(BX*1)
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 52(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 56(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 60(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VMOVUPS      (DX)(BX*2), Z28
+	VMOVUPS      Z28, 256(SI)
+	PREFETCHT1   188(DX)(BX*2)
+	VMOVUPS      64(DX)(BX*2), Z29
+	VMOVUPS      Z29, 320(SI)
+	PREFETCHT1   252(DX)(BX*2)
+	VBROADCASTSS 64(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 68(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 72(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 76(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 80(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 84(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 88(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 92(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VMOVUPS      (DX)(DI*1), Z28
+	VMOVUPS      Z28, 384(SI)
+	PREFETCHT1   188(DX)(DI*1)
+	VMOVUPS      64(DX)(DI*1), Z29
+	VMOVUPS      Z29, 448(SI)
+	PREFETCHT1   252(DX)(DI*1)
+	VBROADCASTSS 96(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 100(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 104(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 108(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 112(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 116(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 120(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 124(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	ADDQ         $0x00000080, CX
+	LEAQ         (DX)(BX*4), DX
+	ADDQ         $0x00000200, SI
+	DECQ         R12
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Z28
+	VMOVUPS      Z28, (SI)
+	PREFETCHT1   188(DX)
+	VMOVUPS      64(DX), Z29
+	VMOVUPS      Z29, 64(SI)
+	PREFETCHT1   252(DX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	ADDQ         $0x00000020, CX
+	ADDQ         BX, DX
+	ADDQ         $0x00000080, SI
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	VMULPS       Z30, Z14, Z14
+	VMULPS       Z30, Z15, Z15
+	MOVB         acc+64(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	MOVQ         R8, R10
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	ADDQ         R9, R10
+	VADDPS       (R10), Z2, Z2
+	VADDPS       64(R10), Z3, Z3
+	ADDQ         R9, R10
+	VADDPS       (R10), Z4, Z4
+	VADDPS       64(R10), Z5, Z5
+	ADDQ         R9, R10
+	VADDPS       (R10), Z6, Z6
+	VADDPS       64(R10), Z7, Z7
+	ADDQ         R9, R10
+	VADDPS       (R10), Z8, Z8
+	VADDPS       64(R10), Z9, Z9
+	ADDQ         R9, R10
+	VADDPS       (R10), Z10, Z10
+	VADDPS       64(R10), Z11, Z11
+	ADDQ         R9, R10
+	VADDPS       (R10), Z12, Z12
+	VADDPS       64(R10), Z13, Z13
+	ADDQ         R9, R10
+	VADDPS       (R10), Z14, Z14
+	VADDPS       64(R10), Z15, Z15
+
+store:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	VZEROUPPER
+	RET
+
+// func sgemm8x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, FMA3, MMX+
+TEXT ·sgemm8x8AVX512(SB), NOSPLIT, $0-53
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x07, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x20
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+
+start:
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
+
+loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   28(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
+	VMOVUPS      (DX), Y28
+	VBROADCASTSS (CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 4(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 8(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 12(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 16(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 20(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 24(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 28(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VMOVUPS      128(DX), Y28
+	VBROADCASTSS 32(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 36(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 40(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 44(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 48(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 52(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 56(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 60(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VMOVUPS      256(DX), Y28
+	VBROADCASTSS 64(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 68(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 72(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 76(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 80(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 84(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 88(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 92(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VMOVUPS      384(DX), Y28
+	VBROADCASTSS 96(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 100(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 104(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 108(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 112(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 116(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 120(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 124(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	ADDQ         $0x00000080, CX
+	ADDQ         $0x00000200, DX
+	DECQ         R9
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Y28
+	VBROADCASTSS (CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 4(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 8(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 12(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 16(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 20(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 24(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 28(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000080, DX
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Y30
+	VMULPS       Y30, Y0, Y0
+	VMULPS       Y30, Y1, Y1
+	VMULPS       Y30, Y2, Y2
+	VMULPS       Y30, Y3, Y3
+	VMULPS       Y30, Y4, Y4
+	VMULPS       Y30, Y5, Y5
+	VMULPS       Y30, Y6, Y6
+	VMULPS       Y30, Y7, Y7
+	MOVB         acc+52(FP), AL
+	MOVL         mask+48(FP), CX
+
+	// Columns outside the matrix are masked off.
+	KMOVW     CX, K1
+	TESTB     AL, AL
+	JZ        edgestore
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y0, Y0
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y1, Y1
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y2, Y2
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y3, Y3
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y4, Y4
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y5, Y5
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y6, Y6
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y7, Y7
+
+edgestore:
+	VMOVUPS Y0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y7, K1, (BX)
+	VZEROUPPER
+	RET
+
+// func sgemm8x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm8x16AVX512(SB), NOSPLIT, $0-53
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x07, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x20
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
+
+loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   60(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
+	VMOVUPS      (DX), Z28
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VMOVUPS      128(DX), Z28
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 52(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 56(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 60(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VMOVUPS      256(DX), Z28
+	VBROADCASTSS 64(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 68(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 72(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 76(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 80(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 84(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 88(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 92(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VMOVUPS      384(DX), Z28
+	VBROADCASTSS 96(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 100(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 104(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 108(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 112(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 116(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 120(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 124(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	ADDQ         $0x00000080, CX
+	ADDQ         $0x00000200, DX
+	DECQ         R9
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Z28
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000080, DX
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	MOVB         acc+52(FP), AL
+	MOVL         mask+48(FP), CX
+
+	// Columns outside the matrix are masked off.
+	KMOVW     CX, K1
+	TESTB     AL, AL
+	JZ        edgestore
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z7, Z7
+
+edgestore:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z7, K1, (BX)
+	VZEROUPPER
+	RET
+
+// func sgemm9x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm9x32PackAAVX512(SB), NOSPLIT, $0-65
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       lda+24(FP), DX
+	MOVQ       ap+32(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	MOVQ       b+40(FP), DI
+	MOVL       $0x000001ff, R8
+	KMOVW      R8, K1
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       R8, R10
+	IMUL3Q     $0x08, R9, R11
+	ADDQ       R8, R11
+	CMPQ       AX, $0x24
+	JGE        start
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	MOVQ   R8, R10
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     tail
+
+loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   124(R10)
+	ADDQ         R9, R10
+	CMPQ         R10, R11
+	CMOVQHI      R11, R10
+	LEAQ         (CX)(DX*8), R13
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
+	PREFETCHT0   32(R13)
+	VMOVUPS.Z    (CX), K1, Z30
+	VMOVUPS      Z30, K1, (BX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VMOVUPS      128(DI), Z28
+	VMOVUPS      192(DI), Z29
+	PREFETCHT0   32(R13)(DX*1)
+	VMOVUPS.Z    (CX)(DX*1), K1, Z30
+	VMOVUPS      Z30, K1, 36(BX)
+	VBROADCASTSS (CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VMOVUPS      256(DI), Z28
+	VMOVUPS      320(DI), Z29
+	PREFETCHT0   32(R13)(DX*2)
+	VMOVUPS.Z    (CX)(DX*2), K1, Z30
+	VMOVUPS      Z30, K1, 72(BX)
+	VBROADCASTSS (CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VMOVUPS      384(DI), Z28
+	VMOVUPS      448(DI), Z29
+	PREFETCHT0   32(R13)(SI*1)
+	VMOVUPS.Z    (CX)(SI*1), K1, Z30
+	VMOVUPS      Z30, K1, 108(BX)
+	VBROADCASTSS (CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	LEAQ         (CX)(DX*4), CX
+	ADDQ         $0x00000090, BX
+	ADDQ         $0x00000200, DI
+	DECQ         R12
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
+	VMOVUPS.Z    (CX), K1, Z30
+	VMOVUPS      Z30, K1, (BX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	ADDQ         DX, CX
+	ADDQ         $0x00000024, BX
+	ADDQ         $0x00000080, DI
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	VMULPS       Z30, Z14, Z14
+	VMULPS       Z30, Z15, Z15
+	VMULPS       Z30, Z16, Z16
+	VMULPS       Z30, Z17, Z17
+	MOVB         acc+64(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	MOVQ         R8, R10
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	ADDQ         R9, R10
+	VADDPS       (R10), Z2, Z2
+	VADDPS       64(R10), Z3, Z3
+	ADDQ         R9, R10
+	VADDPS       (R10), Z4, Z4
+	VADDPS       64(R10), Z5, Z5
+	ADDQ         R9, R10
+	VADDPS       (R10), Z6, Z6
+	VADDPS       64(R10), Z7, Z7
+	ADDQ         R9, R10
+	VADDPS       (R10), Z8, Z8
+	VADDPS       64(R10), Z9, Z9
+	ADDQ         R9, R10
+	VADDPS       (R10), Z10, Z10
+	VADDPS       64(R10), Z11, Z11
+	ADDQ         R9, R10
+	VADDPS       (R10), Z12, Z12
+	VADDPS       64(R10), Z13, Z13
+	ADDQ         R9, R10
+	VADDPS       (R10), Z14, Z14
+	VADDPS       64(R10), Z15, Z15
+	ADDQ         R9, R10
+	VADDPS       (R10), Z16, Z16
+	VADDPS       64(R10), Z17, Z17
+
+store:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z16, (R8)
+	VMOVUPS Z17, 64(R8)
+	VZEROUPPER
+	RET
+
+// func sgemm9x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm9x32PackBAVX512(SB), NOSPLIT, $0-65
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       ldb+32(FP), BX
+	MOVQ       bp+40(FP), SI
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       R8, R10
+	IMUL3Q     $0x08, R9, R11
+	ADDQ       R8, R11
+	CMPQ       AX, $0x24
+	JGE        start
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	MOVQ   R8, R10
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     tail
+
+loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   124(R10)
+	ADDQ         R9, R10
+	CMPQ         R10, R11
+	CMOVQHI      R11, R10
+	VMOVUPS      (DX), Z28
+	VMOVUPS      Z28, (SI)
+	PREFETCHT1   188(DX)
+	VMOVUPS      64(DX), Z29
+	VMOVUPS      Z29, 64(SI)
+	PREFETCHT1   252(DX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VMOVUPS      (DX)(BX*1), Z28
+	VMOVUPS      Z28, 128(SI)
+	PREFETCHT1   188(DX)(BX*1)
+	VMOVUPS      64(DX)(BX*1), Z29
+	VMOVUPS      Z29, 192(SI)
+	PREFETCHT1   252(DX)(BX*1)
+	VBROADCASTSS 36(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 40(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 44(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 48(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 52(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 56(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 60(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 64(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 68(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VMOVUPS      (DX)(BX*2), Z28
+	VMOVUPS      Z28, 256(SI)
+	PREFETCHT1   188(DX)(BX*2)
+	VMOVUPS      64(DX)(BX*2), Z29
+	VMOVUPS      Z29, 320(SI)
+	PREFETCHT1   252(DX)(BX*2)
+	VBROADCASTSS 72(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 76(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 80(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 84(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 88(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 92(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 96(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 100(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 104(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VMOVUPS      (DX)(DI*1), Z28
+	VMOVUPS      Z28, 384(SI)
+	PREFETCHT1   188(DX)(DI*1)
+	VMOVUPS      64(DX)(DI*1), Z29
+	VMOVUPS      Z29, 448(SI)
+	PREFETCHT1   252(DX)(DI*1)
+	VBROADCASTSS 108(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 112(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 116(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 120(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 124(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 128(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 132(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 136(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 140(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	ADDQ         $0x00000090, CX
+	LEAQ         (DX)(BX*4), DX
+	ADDQ         $0x00000200, SI
+	DECQ         R12
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Z28
+	VMOVUPS      Z28, (SI)
+	PREFETCHT1   188(DX)
+	VMOVUPS      64(DX), Z29
+	VMOVUPS      Z29, 64(SI)
+	PREFETCHT1   252(DX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	ADDQ         $0x00000024, CX
+	ADDQ         BX, DX
+	ADDQ         $0x00000080, SI
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	VMULPS       Z30, Z14, Z14
+	VMULPS       Z30, Z15, Z15
+	VMULPS       Z30, Z16, Z16
+	VMULPS       Z30, Z17, Z17
+	MOVB         acc+64(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	MOVQ         R8, R10
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	ADDQ         R9, R10
+	VADDPS       (R10), Z2, Z2
+	VADDPS       64(R10), Z3, Z3
+	ADDQ         R9, R10
+	VADDPS       (R10), Z4, Z4
+	VADDPS       64(R10), Z5, Z5
+	ADDQ         R9, R10
+	VADDPS       (R10), Z6, Z6
+	VADDPS       64(R10), Z7, Z7
+	ADDQ         R9, R10
+	VADDPS       (R10), Z8, Z8
+	VADDPS       64(R10), Z9, Z9
+	ADDQ         R9, R10
+	VADDPS       (R10), Z10, Z10
+	VADDPS       64(R10), Z11, Z11
+	ADDQ         R9, R10
+	VADDPS       (R10), Z12, Z12
+	VADDPS       64(R10), Z13, Z13
+	ADDQ         R9, R10
+	VADDPS       (R10), Z14, Z14
+	VADDPS       64(R10), Z15, Z15
+	ADDQ         R9, R10
+	VADDPS       (R10), Z16, Z16
+	VADDPS       64(R10), Z17, Z17
+
+store:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z16, (R8)
+	VMOVUPS Z17, 64(R8)
+	VZEROUPPER
+	RET
+
+// func sgemm9x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, FMA3, MMX+
+TEXT ·sgemm9x8AVX512(SB), NOSPLIT, $0-53
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x08, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x24
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+
+start:
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
+
+loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   28(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
+	VMOVUPS      (DX), Y28
+	VBROADCASTSS (CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 4(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 8(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 12(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 16(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 20(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 24(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 28(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 32(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VMOVUPS      128(DX), Y28
+	VBROADCASTSS 36(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 40(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 44(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 48(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 52(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 56(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 60(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 64(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 68(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VMOVUPS      256(DX), Y28
+	VBROADCASTSS 72(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 76(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 80(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 84(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 88(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 92(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 96(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 100(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 104(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VMOVUPS      384(DX), Y28
+	VBROADCASTSS 108(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 112(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 116(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 120(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 124(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 128(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 132(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 136(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 140(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	ADDQ         $0x00000090, CX
+	ADDQ         $0x00000200, DX
+	DECQ         R9
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Y28
+	VBROADCASTSS (CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 4(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 8(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 12(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 16(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 20(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 24(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 28(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 32(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	ADDQ         $0x00000024, CX
+	ADDQ         $0x00000080, DX
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Y30
+	VMULPS       Y30, Y0, Y0
+	VMULPS       Y30, Y1, Y1
+	VMULPS       Y30, Y2, Y2
+	VMULPS       Y30, Y3, Y3
+	VMULPS       Y30, Y4, Y4
+	VMULPS       Y30, Y5, Y5
+	VMULPS       Y30, Y6, Y6
+	VMULPS       Y30, Y7, Y7
+	VMULPS       Y30, Y8, Y8
+	MOVB         acc+52(FP), AL
+	MOVL         mask+48(FP), CX
+
+	// Columns outside the matrix are masked off.
+	KMOVW     CX, K1
+	TESTB     AL, AL
+	JZ        edgestore
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y0, Y0
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y1, Y1
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y2, Y2
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y3, Y3
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y4, Y4
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y5, Y5
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y6, Y6
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y7, Y7
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y8, Y8
+
+edgestore:
+	VMOVUPS Y0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y7, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y8, K1, (BX)
+	VZEROUPPER
+	RET
+
+// func sgemm9x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm9x16AVX512(SB), NOSPLIT, $0-53
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x08, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x24
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
+
+loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   60(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
+	VMOVUPS      (DX), Z28
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VMOVUPS      128(DX), Z28
+	VBROADCASTSS 36(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 40(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 44(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 48(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 52(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 56(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 60(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 64(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 68(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VMOVUPS      256(DX), Z28
+	VBROADCASTSS 72(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 76(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 80(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 84(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 88(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 92(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 96(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 100(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 104(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VMOVUPS      384(DX), Z28
+	VBROADCASTSS 108(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 112(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 116(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 120(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 124(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 128(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 132(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 136(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 140(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	ADDQ         $0x00000090, CX
+	ADDQ         $0x00000200, DX
+	DECQ         R9
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Z28
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	ADDQ         $0x00000024, CX
+	ADDQ         $0x00000080, DX
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	MOVB         acc+52(FP), AL
+	MOVL         mask+48(FP), CX
+
+	// Columns outside the matrix are masked off.
+	KMOVW     CX, K1
+	TESTB     AL, AL
+	JZ        edgestore
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z8, Z8
+
+edgestore:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z8, K1, (BX)
+	VZEROUPPER
+	RET
+
+// func sgemm10x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm10x32PackAAVX512(SB), NOSPLIT, $0-65
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       lda+24(FP), DX
+	MOVQ       ap+32(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	MOVQ       b+40(FP), DI
+	MOVL       $0x000003ff, R8
+	KMOVW      R8, K1
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       R8, R10
+	IMUL3Q     $0x09, R9, R11
+	ADDQ       R8, R11
+	CMPQ       AX, $0x28
+	JGE        start
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	MOVQ   R8, R10
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     tail
+
+loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   124(R10)
+	ADDQ         R9, R10
+	CMPQ         R10, R11
+	CMOVQHI      R11, R10
+	LEAQ         (CX)(DX*8), R13
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
+	PREFETCHT0   36(R13)
+	VMOVUPS.Z    (CX), K1, Z30
+	VMOVUPS      Z30, K1, (BX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VMOVUPS      128(DI), Z28
+	VMOVUPS      192(DI), Z29
+	PREFETCHT0   36(R13)(DX*1)
+	VMOVUPS.Z    (CX)(DX*1), K1, Z30
+	VMOVUPS      Z30, K1, 40(BX)
+	VBROADCASTSS (CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VMOVUPS      256(DI), Z28
+	VMOVUPS      320(DI), Z29
+	PREFETCHT0   36(R13)(DX*2)
+	VMOVUPS.Z    (CX)(DX*2), K1, Z30
+	VMOVUPS      Z30, K1, 80(BX)
+	VBROADCASTSS (CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VMOVUPS      384(DI), Z28
+	VMOVUPS      448(DI), Z29
+	PREFETCHT0   36(R13)(SI*1)
+	VMOVUPS.Z    (CX)(SI*1), K1, Z30
+	VMOVUPS      Z30, K1, 120(BX)
+	VBROADCASTSS (CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	LEAQ         (CX)(DX*4), CX
+	ADDQ         $0x000000a0, BX
+	ADDQ         $0x00000200, DI
+	DECQ         R12
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
+	VMOVUPS.Z    (CX), K1, Z30
+	VMOVUPS      Z30, K1, (BX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	ADDQ         DX, CX
+	ADDQ         $0x00000028, BX
+	ADDQ         $0x00000080, DI
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	VMULPS       Z30, Z14, Z14
+	VMULPS       Z30, Z15, Z15
+	VMULPS       Z30, Z16, Z16
+	VMULPS       Z30, Z17, Z17
+	VMULPS       Z30, Z18, Z18
+	VMULPS       Z30, Z19, Z19
+	MOVB         acc+64(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	MOVQ         R8, R10
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	ADDQ         R9, R10
+	VADDPS       (R10), Z2, Z2
+	VADDPS       64(R10), Z3, Z3
+	ADDQ         R9, R10
+	VADDPS       (R10), Z4, Z4
+	VADDPS       64(R10), Z5, Z5
+	ADDQ         R9, R10
+	VADDPS       (R10), Z6, Z6
+	VADDPS       64(R10), Z7, Z7
+	ADDQ         R9, R10
+	VADDPS       (R10), Z8, Z8
+	VADDPS       64(R10), Z9, Z9
+	ADDQ         R9, R10
+	VADDPS       (R10), Z10, Z10
+	VADDPS       64(R10), Z11, Z11
+	ADDQ         R9, R10
+	VADDPS       (R10), Z12, Z12
+	VADDPS       64(R10), Z13, Z13
+	ADDQ         R9, R10
+	VADDPS       (R10), Z14, Z14
+	VADDPS       64(R10), Z15, Z15
+	ADDQ         R9, R10
+	VADDPS       (R10), Z16, Z16
+	VADDPS       64(R10), Z17, Z17
+	ADDQ         R9, R10
+	VADDPS       (R10), Z18, Z18
+	VADDPS       64(R10), Z19, Z19
+
+store:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z16, (R8)
+	VMOVUPS Z17, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z18, (R8)
+	VMOVUPS Z19, 64(R8)
+	VZEROUPPER
+	RET
+
+// func sgemm10x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm10x32PackBAVX512(SB), NOSPLIT, $0-65
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       ldb+32(FP), BX
+	MOVQ       bp+40(FP), SI
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       R8, R10
+	IMUL3Q     $0x09, R9, R11
+	ADDQ       R8, R11
+	CMPQ       AX, $0x28
+	JGE        start
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	MOVQ   R8, R10
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     tail
+
+loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   124(R10)
+	ADDQ         R9, R10
+	CMPQ         R10, R11
+	CMOVQHI      R11, R10
+	VMOVUPS      (DX), Z28
+	VMOVUPS      Z28, (SI)
+	PREFETCHT1   188(DX)
+	VMOVUPS      64(DX), Z29
+	VMOVUPS      Z29, 64(SI)
+	PREFETCHT1   252(DX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VMOVUPS      (DX)(BX*1), Z28
+	VMOVUPS      Z28, 128(SI)
+	PREFETCHT1   188(DX)(BX*1)
+	VMOVUPS      64(DX)(BX*1), Z29
+	VMOVUPS      Z29, 192(SI)
+	PREFETCHT1   252(DX)(BX*1)
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 52(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 56(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 60(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 64(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 68(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 72(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 76(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VMOVUPS      (DX)(BX*2), Z28
+	VMOVUPS      Z28, 256(SI)
+	PREFETCHT1   188(DX)(BX*2)
+	VMOVUPS      64(DX)(BX*2), Z29
+	VMOVUPS      Z29, 320(SI)
+	PREFETCHT1   252(DX)(BX*2)
+	VBROADCASTSS 80(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 84(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 88(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 92(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 96(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 100(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 104(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 108(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 112(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 116(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VMOVUPS      (DX)(DI*1), Z28
+	VMOVUPS      Z28, 384(SI)
+	PREFETCHT1   188(DX)(DI*1)
+	VMOVUPS      64(DX)(DI*1), Z29
+	VMOVUPS      Z29, 448(SI)
+	PREFETCHT1   252(DX)(DI*1)
+	VBROADCASTSS 120(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 124(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 128(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 132(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 136(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 140(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 144(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 148(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 152(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 156(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	ADDQ         $0x000000a0, CX
+	LEAQ         (DX)(BX*4), DX
+	ADDQ         $0x00000200, SI
+	DECQ         R12
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Z28
+	VMOVUPS      Z28, (SI)
+	PREFETCHT1   188(DX)
+	VMOVUPS      64(DX), Z29
+	VMOVUPS      Z29, 64(SI)
+	PREFETCHT1   252(DX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	ADDQ         $0x00000028, CX
+	ADDQ         BX, DX
+	ADDQ         $0x00000080, SI
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	VMULPS       Z30, Z14, Z14
+	VMULPS       Z30, Z15, Z15
+	VMULPS       Z30, Z16, Z16
+	VMULPS       Z30, Z17, Z17
+	VMULPS       Z30, Z18, Z18
+	VMULPS       Z30, Z19, Z19
+	MOVB         acc+64(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	MOVQ         R8, R10
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	ADDQ         R9, R10
+	VADDPS       (R10), Z2, Z2
+	VADDPS       64(R10), Z3, Z3
+	ADDQ         R9, R10
+	VADDPS       (R10), Z4, Z4
+	VADDPS       64(R10), Z5, Z5
+	ADDQ         R9, R10
+	VADDPS       (R10), Z6, Z6
+	VADDPS       64(R10), Z7, Z7
+	ADDQ         R9, R10
+	VADDPS       (R10), Z8, Z8
+	VADDPS       64(R10), Z9, Z9
+	ADDQ         R9, R10
+	VADDPS       (R10), Z10, Z10
+	VADDPS       64(R10), Z11, Z11
+	ADDQ         R9, R10
+	VADDPS       (R10), Z12, Z12
+	VADDPS       64(R10), Z13, Z13
+	ADDQ         R9, R10
+	VADDPS       (R10), Z14, Z14
+	VADDPS       64(R10), Z15, Z15
+	ADDQ         R9, R10
+	VADDPS       (R10), Z16, Z16
+	VADDPS       64(R10), Z17, Z17
+	ADDQ         R9, R10
+	VADDPS       (R10), Z18, Z18
+	VADDPS       64(R10), Z19, Z19
+
+store:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z16, (R8)
+	VMOVUPS Z17, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z18, (R8)
+	VMOVUPS Z19, 64(R8)
+	VZEROUPPER
+	RET
+
+// func sgemm10x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, FMA3, MMX+
+TEXT ·sgemm10x8AVX512(SB), NOSPLIT, $0-53
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x09, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x28
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+
+start:
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
+
+loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   28(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
+	VMOVUPS      (DX), Y28
+	VBROADCASTSS (CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 4(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 8(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 12(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 16(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 20(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 24(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 28(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 32(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 36(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VMOVUPS      128(DX), Y28
+	VBROADCASTSS 40(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 44(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 48(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 52(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 56(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 60(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 64(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 68(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 72(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 76(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VMOVUPS      256(DX), Y28
+	VBROADCASTSS 80(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 84(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 88(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 92(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 96(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 100(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 104(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 108(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 112(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 116(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VMOVUPS      384(DX), Y28
+	VBROADCASTSS 120(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 124(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 128(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 132(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 136(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 140(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 144(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 148(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 152(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 156(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	ADDQ         $0x000000a0, CX
+	ADDQ         $0x00000200, DX
+	DECQ         R9
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Y28
+	VBROADCASTSS (CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 4(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 8(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 12(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 16(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 20(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 24(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 28(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 32(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 36(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	ADDQ         $0x00000028, CX
+	ADDQ         $0x00000080, DX
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Y30
+	VMULPS       Y30, Y0, Y0
+	VMULPS       Y30, Y1, Y1
+	VMULPS       Y30, Y2, Y2
+	VMULPS       Y30, Y3, Y3
+	VMULPS       Y30, Y4, Y4
+	VMULPS       Y30, Y5, Y5
+	VMULPS       Y30, Y6, Y6
+	VMULPS       Y30, Y7, Y7
+	VMULPS       Y30, Y8, Y8
+	VMULPS       Y30, Y9, Y9
+	MOVB         acc+52(FP), AL
+	MOVL         mask+48(FP), CX
+
+	// Columns outside the matrix are masked off.
+	KMOVW     CX, K1
+	TESTB     AL, AL
+	JZ        edgestore
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y0, Y0
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y1, Y1
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y2, Y2
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y3, Y3
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y4, Y4
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y5, Y5
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y6, Y6
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y7, Y7
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y8, Y8
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y9, Y9
+
+edgestore:
+	VMOVUPS Y0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y7, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y8, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y9, K1, (BX)
+	VZEROUPPER
+	RET
+
+// func sgemm10x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm10x16AVX512(SB), NOSPLIT, $0-53
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x09, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x28
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
+
+loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   60(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
+	VMOVUPS      (DX), Z28
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VMOVUPS      128(DX), Z28
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 52(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 56(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 60(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 64(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 68(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 72(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 76(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VMOVUPS      256(DX), Z28
+	VBROADCASTSS 80(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 84(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 88(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 92(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 96(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 100(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 104(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 108(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 112(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 116(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VMOVUPS      384(DX), Z28
+	VBROADCASTSS 120(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 124(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 128(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 132(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 136(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 140(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 144(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 148(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 152(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 156(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	ADDQ         $0x000000a0, CX
+	ADDQ         $0x00000200, DX
+	DECQ         R9
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Z28
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	ADDQ         $0x00000028, CX
+	ADDQ         $0x00000080, DX
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	MOVB         acc+52(FP), AL
+	MOVL         mask+48(FP), CX
+
+	// Columns outside the matrix are masked off.
+	KMOVW     CX, K1
+	TESTB     AL, AL
+	JZ        edgestore
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z8, Z8
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z9, Z9
+
+edgestore:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z8, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z9, K1, (BX)
+	VZEROUPPER
+	RET
+
+// func sgemm11x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm11x32PackAAVX512(SB), NOSPLIT, $0-65
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       lda+24(FP), DX
+	MOVQ       ap+32(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	MOVQ       b+40(FP), DI
+	MOVL       $0x000007ff, R8
+	KMOVW      R8, K1
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       R8, R10
+	IMUL3Q     $0x0a, R9, R11
+	ADDQ       R8, R11
+	CMPQ       AX, $0x2c
+	JGE        start
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	MOVQ   R8, R10
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     tail
+
+loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   124(R10)
+	ADDQ         R9, R10
+	CMPQ         R10, R11
+	CMOVQHI      R11, R10
+	LEAQ         (CX)(DX*8), R13
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
+	PREFETCHT0   40(R13)
+	VMOVUPS.Z    (CX), K1, Z30
+	VMOVUPS      Z30, K1, (BX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VMOVUPS      128(DI), Z28
+	VMOVUPS      192(DI), Z29
+	PREFETCHT0   40(R13)(DX*1)
+	VMOVUPS.Z    (CX)(DX*1), K1, Z30
+	VMOVUPS      Z30, K1, 44(BX)
+	VBROADCASTSS (CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VMOVUPS      256(DI), Z28
+	VMOVUPS      320(DI), Z29
+	PREFETCHT0   40(R13)(DX*2)
+	VMOVUPS.Z    (CX)(DX*2), K1, Z30
+	VMOVUPS      Z30, K1, 88(BX)
+	VBROADCASTSS (CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VMOVUPS      384(DI), Z28
+	VMOVUPS      448(DI), Z29
+	PREFETCHT0   40(R13)(SI*1)
+	VMOVUPS.Z    (CX)(SI*1), K1, Z30
+	VMOVUPS      Z30, K1, 132(BX)
+	VBROADCASTSS (CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	LEAQ         (CX)(DX*4), CX
+	ADDQ         $0x000000b0, BX
+	ADDQ         $0x00000200, DI
+	DECQ         R12
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
+	VMOVUPS.Z    (CX), K1, Z30
+	VMOVUPS      Z30, K1, (BX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	ADDQ         DX, CX
+	ADDQ         $0x0000002c, BX
+	ADDQ         $0x00000080, DI
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	VMULPS       Z30, Z14, Z14
+	VMULPS       Z30, Z15, Z15
+	VMULPS       Z30, Z16, Z16
+	VMULPS       Z30, Z17, Z17
+	VMULPS       Z30, Z18, Z18
+	VMULPS       Z30, Z19, Z19
+	VMULPS       Z30, Z20, Z20
+	VMULPS       Z30, Z21, Z21
+	MOVB         acc+64(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	MOVQ         R8, R10
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	ADDQ         R9, R10
+	VADDPS       (R10), Z2, Z2
+	VADDPS       64(R10), Z3, Z3
+	ADDQ         R9, R10
+	VADDPS       (R10), Z4, Z4
+	VADDPS       64(R10), Z5, Z5
+	ADDQ         R9, R10
+	VADDPS       (R10), Z6, Z6
+	VADDPS       64(R10), Z7, Z7
+	ADDQ         R9, R10
+	VADDPS       (R10), Z8, Z8
+	VADDPS       64(R10), Z9, Z9
+	ADDQ         R9, R10
+	VADDPS       (R10), Z10, Z10
+	VADDPS       64(R10), Z11, Z11
+	ADDQ         R9, R10
+	VADDPS       (R10), Z12, Z12
+	VADDPS       64(R10), Z13, Z13
+	ADDQ         R9, R10
+	VADDPS       (R10), Z14, Z14
+	VADDPS       64(R10), Z15, Z15
+	ADDQ         R9, R10
+	VADDPS       (R10), Z16, Z16
+	VADDPS       64(R10), Z17, Z17
+	ADDQ         R9, R10
+	VADDPS       (R10), Z18, Z18
+	VADDPS       64(R10), Z19, Z19
+	ADDQ         R9, R10
+	VADDPS       (R10), Z20, Z20
+	VADDPS       64(R10), Z21, Z21
+
+store:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z16, (R8)
+	VMOVUPS Z17, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z18, (R8)
+	VMOVUPS Z19, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z20, (R8)
+	VMOVUPS Z21, 64(R8)
+	VZEROUPPER
+	RET
+
+// func sgemm11x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm11x32PackBAVX512(SB), NOSPLIT, $0-65
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       ldb+32(FP), BX
+	MOVQ       bp+40(FP), SI
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       R8, R10
+	IMUL3Q     $0x0a, R9, R11
+	ADDQ       R8, R11
+	CMPQ       AX, $0x2c
+	JGE        start
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	MOVQ   R8, R10
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     tail
+
+loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   124(R10)
+	ADDQ         R9, R10
+	CMPQ         R10, R11
+	CMOVQHI      R11, R10
+	VMOVUPS      (DX), Z28
+	VMOVUPS      Z28, (SI)
+	PREFETCHT1   188(DX)
+	VMOVUPS      64(DX), Z29
+	VMOVUPS      Z29, 64(SI)
+	PREFETCHT1   252(DX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VMOVUPS      (DX)(BX*1), Z28
+	VMOVUPS      Z28, 128(SI)
+	PREFETCHT1   188(DX)(BX*1)
+	VMOVUPS      64(DX)(BX*1), Z29
+	VMOVUPS      Z29, 192(SI)
+	PREFETCHT1   252(DX)(BX*1)
+	VBROADCASTSS 44(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 48(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 52(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 56(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 60(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 64(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 68(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 72(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 76(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 80(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 84(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VMOVUPS      (DX)(BX*2), Z28
+	VMOVUPS      Z28, 256(SI)
+	PREFETCHT1   188(DX)(BX*2)
+	VMOVUPS      64(DX)(BX*2), Z29
+	VMOVUPS      Z29, 320(SI)
+	PREFETCHT1   252(DX)(BX*2)
+	VBROADCASTSS 88(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 92(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 96(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 100(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 104(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 108(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 112(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 116(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 120(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 124(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 128(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VMOVUPS      (DX)(DI*1), Z28
+	VMOVUPS      Z28, 384(SI)
+	PREFETCHT1   188(DX)(DI*1)
+	VMOVUPS      64(DX)(DI*1), Z29
+	VMOVUPS      Z29, 448(SI)
+	PREFETCHT1   252(DX)(DI*1)
+	VBROADCASTSS 132(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 136(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 140(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 144(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 148(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 152(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 156(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 160(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 164(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 168(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 172(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	ADDQ         $0x000000b0, CX
+	LEAQ         (DX)(BX*4), DX
+	ADDQ         $0x00000200, SI
+	DECQ         R12
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Z28
+	VMOVUPS      Z28, (SI)
+	PREFETCHT1   188(DX)
+	VMOVUPS      64(DX), Z29
+	VMOVUPS      Z29, 64(SI)
+	PREFETCHT1   252(DX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	ADDQ         $0x0000002c, CX
+	ADDQ         BX, DX
+	ADDQ         $0x00000080, SI
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	VMULPS       Z30, Z14, Z14
+	VMULPS       Z30, Z15, Z15
+	VMULPS       Z30, Z16, Z16
+	VMULPS       Z30, Z17, Z17
+	VMULPS       Z30, Z18, Z18
+	VMULPS       Z30, Z19, Z19
+	VMULPS       Z30, Z20, Z20
+	VMULPS       Z30, Z21, Z21
+	MOVB         acc+64(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	MOVQ         R8, R10
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	ADDQ         R9, R10
+	VADDPS       (R10), Z2, Z2
+	VADDPS       64(R10), Z3, Z3
+	ADDQ         R9, R10
+	VADDPS       (R10), Z4, Z4
+	VADDPS       64(R10), Z5, Z5
+	ADDQ         R9, R10
+	VADDPS       (R10), Z6, Z6
+	VADDPS       64(R10), Z7, Z7
+	ADDQ         R9, R10
+	VADDPS       (R10), Z8, Z8
+	VADDPS       64(R10), Z9, Z9
+	ADDQ         R9, R10
+	VADDPS       (R10), Z10, Z10
+	VADDPS       64(R10), Z11, Z11
+	ADDQ         R9, R10
+	VADDPS       (R10), Z12, Z12
+	VADDPS       64(R10), Z13, Z13
+	ADDQ         R9, R10
+	VADDPS       (R10), Z14, Z14
+	VADDPS       64(R10), Z15, Z15
+	ADDQ         R9, R10
+	VADDPS       (R10), Z16, Z16
+	VADDPS       64(R10), Z17, Z17
+	ADDQ         R9, R10
+	VADDPS       (R10), Z18, Z18
+	VADDPS       64(R10), Z19, Z19
+	ADDQ         R9, R10
+	VADDPS       (R10), Z20, Z20
+	VADDPS       64(R10), Z21, Z21
+
+store:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z16, (R8)
+	VMOVUPS Z17, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z18, (R8)
+	VMOVUPS Z19, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z20, (R8)
+	VMOVUPS Z21, 64(R8)
+	VZEROUPPER
+	RET
+
+// func sgemm11x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, FMA3, MMX+
+TEXT ·sgemm11x8AVX512(SB), NOSPLIT, $0-53
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x0a, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x2c
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+
+start:
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
+
+loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   28(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
+	VMOVUPS      (DX), Y28
+	VBROADCASTSS (CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 4(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 8(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 12(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 16(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 20(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 24(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 28(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 32(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 36(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 40(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VMOVUPS      128(DX), Y28
+	VBROADCASTSS 44(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 48(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 52(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 56(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 60(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 64(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 68(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 72(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 76(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 80(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 84(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VMOVUPS      256(DX), Y28
+	VBROADCASTSS 88(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 92(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 96(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 100(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 104(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 108(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 112(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 116(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 120(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 124(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 128(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VMOVUPS      384(DX), Y28
+	VBROADCASTSS 132(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 136(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 140(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 144(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 148(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 152(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 156(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 160(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 164(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 168(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 172(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	ADDQ         $0x000000b0, CX
+	ADDQ         $0x00000200, DX
+	DECQ         R9
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Y28
+	VBROADCASTSS (CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 4(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 8(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 12(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 16(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 20(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 24(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 28(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 32(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 36(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 40(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	ADDQ         $0x0000002c, CX
+	ADDQ         $0x00000080, DX
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Y30
+	VMULPS       Y30, Y0, Y0
+	VMULPS       Y30, Y1, Y1
+	VMULPS       Y30, Y2, Y2
+	VMULPS       Y30, Y3, Y3
+	VMULPS       Y30, Y4, Y4
+	VMULPS       Y30, Y5, Y5
+	VMULPS       Y30, Y6, Y6
+	VMULPS       Y30, Y7, Y7
+	VMULPS       Y30, Y8, Y8
+	VMULPS       Y30, Y9, Y9
+	VMULPS       Y30, Y10, Y10
+	MOVB         acc+52(FP), AL
+	MOVL         mask+48(FP), CX
+
+	// Columns outside the matrix are masked off.
+	KMOVW     CX, K1
+	TESTB     AL, AL
+	JZ        edgestore
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y0, Y0
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y1, Y1
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y2, Y2
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y3, Y3
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y4, Y4
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y5, Y5
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y6, Y6
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y7, Y7
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y8, Y8
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y9, Y9
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y10, Y10
+
+edgestore:
+	VMOVUPS Y0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y7, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y8, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y9, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y10, K1, (BX)
+	VZEROUPPER
+	RET
+
+// func sgemm11x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm11x16AVX512(SB), NOSPLIT, $0-53
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x0a, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x2c
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
+
+loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   60(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
+	VMOVUPS      (DX), Z28
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VMOVUPS      128(DX), Z28
+	VBROADCASTSS 44(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 48(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 52(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 56(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 60(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 64(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 68(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 72(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 76(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 80(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 84(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VMOVUPS      256(DX), Z28
+	VBROADCASTSS 88(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 92(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 96(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 100(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 104(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 108(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 112(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 116(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 120(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 124(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 128(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VMOVUPS      384(DX), Z28
+	VBROADCASTSS 132(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 136(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 140(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 144(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 148(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 152(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 156(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 160(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 164(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 168(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 172(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	ADDQ         $0x000000b0, CX
+	ADDQ         $0x00000200, DX
+	DECQ         R9
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Z28
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	ADDQ         $0x0000002c, CX
+	ADDQ         $0x00000080, DX
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	MOVB         acc+52(FP), AL
+	MOVL         mask+48(FP), CX
+
+	// Columns outside the matrix are masked off.
+	KMOVW     CX, K1
+	TESTB     AL, AL
+	JZ        edgestore
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z8, Z8
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z9, Z9
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z10, Z10
+
+edgestore:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z8, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z9, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z10, K1, (BX)
+	VZEROUPPER
+	RET
+
+// func sgemm12x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm12x32PackAAVX512(SB), NOSPLIT, $0-65
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       lda+24(FP), DX
+	MOVQ       ap+32(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	MOVQ       b+40(FP), DI
+	MOVL       $0x00000fff, R8
+	KMOVW      R8, K1
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       R8, R10
+	IMUL3Q     $0x0b, R9, R11
+	ADDQ       R8, R11
+	CMPQ       AX, $0x30
+	JGE        start
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ   R8, R10
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     tail
+
+loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   124(R10)
+	ADDQ         R9, R10
+	CMPQ         R10, R11
+	CMOVQHI      R11, R10
+	LEAQ         (CX)(DX*8), R13
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
+	PREFETCHT0   44(R13)
+	VMOVUPS.Z    (CX), K1, Z30
+	VMOVUPS      Z30, K1, (BX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VMOVUPS      128(DI), Z28
+	VMOVUPS      192(DI), Z29
+	PREFETCHT0   44(R13)(DX*1)
+	VMOVUPS.Z    (CX)(DX*1), K1, Z30
+	VMOVUPS      Z30, K1, 48(BX)
+	VBROADCASTSS (CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VMOVUPS      256(DI), Z28
+	VMOVUPS      320(DI), Z29
+	PREFETCHT0   44(R13)(DX*2)
+	VMOVUPS.Z    (CX)(DX*2), K1, Z30
+	VMOVUPS      Z30, K1, 96(BX)
+	VBROADCASTSS (CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VMOVUPS      384(DI), Z28
+	VMOVUPS      448(DI), Z29
+	PREFETCHT0   44(R13)(SI*1)
+	VMOVUPS.Z    (CX)(SI*1), K1, Z30
+	VMOVUPS      Z30, K1, 144(BX)
+	VBROADCASTSS (CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	LEAQ         (CX)(DX*4), CX
+	ADDQ         $0x000000c0, BX
+	ADDQ         $0x00000200, DI
+	DECQ         R12
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
+	VMOVUPS.Z    (CX), K1, Z30
+	VMOVUPS      Z30, K1, (BX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	ADDQ         DX, CX
+	ADDQ         $0x00000030, BX
+	ADDQ         $0x00000080, DI
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	VMULPS       Z30, Z14, Z14
+	VMULPS       Z30, Z15, Z15
+	VMULPS       Z30, Z16, Z16
+	VMULPS       Z30, Z17, Z17
+	VMULPS       Z30, Z18, Z18
+	VMULPS       Z30, Z19, Z19
+	VMULPS       Z30, Z20, Z20
+	VMULPS       Z30, Z21, Z21
+	VMULPS       Z30, Z22, Z22
+	VMULPS       Z30, Z23, Z23
+	MOVB         acc+64(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	MOVQ         R8, R10
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	ADDQ         R9, R10
+	VADDPS       (R10), Z2, Z2
+	VADDPS       64(R10), Z3, Z3
+	ADDQ         R9, R10
+	VADDPS       (R10), Z4, Z4
+	VADDPS       64(R10), Z5, Z5
+	ADDQ         R9, R10
+	VADDPS       (R10), Z6, Z6
+	VADDPS       64(R10), Z7, Z7
+	ADDQ         R9, R10
+	VADDPS       (R10), Z8, Z8
+	VADDPS       64(R10), Z9, Z9
+	ADDQ         R9, R10
+	VADDPS       (R10), Z10, Z10
+	VADDPS       64(R10), Z11, Z11
+	ADDQ         R9, R10
+	VADDPS       (R10), Z12, Z12
+	VADDPS       64(R10), Z13, Z13
+	ADDQ         R9, R10
+	VADDPS       (R10), Z14, Z14
+	VADDPS       64(R10), Z15, Z15
+	ADDQ         R9, R10
+	VADDPS       (R10), Z16, Z16
+	VADDPS       64(R10), Z17, Z17
+	ADDQ         R9, R10
+	VADDPS       (R10), Z18, Z18
+	VADDPS       64(R10), Z19, Z19
+	ADDQ         R9, R10
+	VADDPS       (R10), Z20, Z20
+	VADDPS       64(R10), Z21, Z21
+	ADDQ         R9, R10
+	VADDPS       (R10), Z22, Z22
+	VADDPS       64(R10), Z23, Z23
+
+store:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z16, (R8)
+	VMOVUPS Z17, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z18, (R8)
+	VMOVUPS Z19, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z20, (R8)
+	VMOVUPS Z21, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z22, (R8)
+	VMOVUPS Z23, 64(R8)
+	VZEROUPPER
+	RET
+
+// func sgemm12x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm12x32PackBAVX512(SB), NOSPLIT, $0-65
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       ldb+32(FP), BX
+	MOVQ       bp+40(FP), SI
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       R8, R10
+	IMUL3Q     $0x0b, R9, R11
+	ADDQ       R8, R11
+	CMPQ       AX, $0x30
+	JGE        start
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ   R8, R10
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     tail
+
+loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   124(R10)
+	ADDQ         R9, R10
+	CMPQ         R10, R11
+	CMOVQHI      R11, R10
+	VMOVUPS      (DX), Z28
+	VMOVUPS      Z28, (SI)
+	PREFETCHT1   188(DX)
+	VMOVUPS      64(DX), Z29
+	VMOVUPS      Z29, 64(SI)
+	PREFETCHT1   252(DX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VMOVUPS      (DX)(BX*1), Z28
+	VMOVUPS      Z28, 128(SI)
+	PREFETCHT1   188(DX)(BX*1)
+	VMOVUPS      64(DX)(BX*1), Z29
+	VMOVUPS      Z29, 192(SI)
+	PREFETCHT1   252(DX)(BX*1)
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 52(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 56(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 60(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 64(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 68(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 72(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 76(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 80(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 84(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 88(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 92(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VMOVUPS      (DX)(BX*2), Z28
+	VMOVUPS      Z28, 256(SI)
+	PREFETCHT1   188(DX)(BX*2)
+	VMOVUPS      64(DX)(BX*2), Z29
+	VMOVUPS      Z29, 320(SI)
+	PREFETCHT1   252(DX)(BX*2)
+	VBROADCASTSS 96(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 100(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 104(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 108(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 112(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 116(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 120(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 124(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 128(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 132(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 136(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 140(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VMOVUPS      (DX)(DI*1), Z28
+	VMOVUPS      Z28, 384(SI)
+	PREFETCHT1   188(DX)(DI*1)
+	VMOVUPS      64(DX)(DI*1), Z29
+	VMOVUPS      Z29, 448(SI)
+	PREFETCHT1   252(DX)(DI*1)
+	VBROADCASTSS 144(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 148(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 152(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 156(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 160(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 164(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 168(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 172(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 176(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 180(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 184(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 188(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	ADDQ         $0x000000c0, CX
+	LEAQ         (DX)(BX*4), DX
+	ADDQ         $0x00000200, SI
+	DECQ         R12
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Z28
+	VMOVUPS      Z28, (SI)
+	PREFETCHT1   188(DX)
+	VMOVUPS      64(DX), Z29
+	VMOVUPS      Z29, 64(SI)
+	PREFETCHT1   252(DX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	ADDQ         $0x00000030, CX
+	ADDQ         BX, DX
+	ADDQ         $0x00000080, SI
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	VMULPS       Z30, Z14, Z14
+	VMULPS       Z30, Z15, Z15
+	VMULPS       Z30, Z16, Z16
+	VMULPS       Z30, Z17, Z17
+	VMULPS       Z30, Z18, Z18
+	VMULPS       Z30, Z19, Z19
+	VMULPS       Z30, Z20, Z20
+	VMULPS       Z30, Z21, Z21
+	VMULPS       Z30, Z22, Z22
+	VMULPS       Z30, Z23, Z23
+	MOVB         acc+64(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	MOVQ         R8, R10
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	ADDQ         R9, R10
+	VADDPS       (R10), Z2, Z2
+	VADDPS       64(R10), Z3, Z3
+	ADDQ         R9, R10
+	VADDPS       (R10), Z4, Z4
+	VADDPS       64(R10), Z5, Z5
+	ADDQ         R9, R10
+	VADDPS       (R10), Z6, Z6
+	VADDPS       64(R10), Z7, Z7
+	ADDQ         R9, R10
+	VADDPS       (R10), Z8, Z8
+	VADDPS       64(R10), Z9, Z9
+	ADDQ         R9, R10
+	VADDPS       (R10), Z10, Z10
+	VADDPS       64(R10), Z11, Z11
+	ADDQ         R9, R10
+	VADDPS       (R10), Z12, Z12
+	VADDPS       64(R10), Z13, Z13
+	ADDQ         R9, R10
+	VADDPS       (R10), Z14, Z14
+	VADDPS       64(R10), Z15, Z15
+	ADDQ         R9, R10
+	VADDPS       (R10), Z16, Z16
+	VADDPS       64(R10), Z17, Z17
+	ADDQ         R9, R10
+	VADDPS       (R10), Z18, Z18
+	VADDPS       64(R10), Z19, Z19
+	ADDQ         R9, R10
+	VADDPS       (R10), Z20, Z20
+	VADDPS       64(R10), Z21, Z21
+	ADDQ         R9, R10
+	VADDPS       (R10), Z22, Z22
+	VADDPS       64(R10), Z23, Z23
+
+store:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z16, (R8)
+	VMOVUPS Z17, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z18, (R8)
+	VMOVUPS Z19, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z20, (R8)
+	VMOVUPS Z21, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z22, (R8)
+	VMOVUPS Z23, 64(R8)
+	VZEROUPPER
+	RET
+
+// func sgemm12x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, FMA3, MMX+
+TEXT ·sgemm12x8AVX512(SB), NOSPLIT, $0-53
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x0b, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x30
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+
+start:
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
+
+loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   28(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
+	VMOVUPS      (DX), Y28
+	VBROADCASTSS (CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 4(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 8(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 12(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 16(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 20(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 24(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 28(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 32(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 36(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 40(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 44(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	VMOVUPS      128(DX), Y28
+	VBROADCASTSS 48(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 52(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 56(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 60(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 64(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 68(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 72(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 76(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 80(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 84(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 88(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 92(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	VMOVUPS      256(DX), Y28
+	VBROADCASTSS 96(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 100(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 104(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 108(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 112(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 116(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 120(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 124(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 128(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 132(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 136(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 140(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	VMOVUPS      384(DX), Y28
+	VBROADCASTSS 144(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 148(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 152(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 156(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 160(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 164(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 168(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 172(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 176(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 180(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 184(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 188(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	ADDQ         $0x000000c0, CX
+	ADDQ         $0x00000200, DX
+	DECQ         R9
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Y28
+	VBROADCASTSS (CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 4(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 8(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 12(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 16(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 20(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 24(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 28(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 32(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 36(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 40(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 44(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	ADDQ         $0x00000030, CX
+	ADDQ         $0x00000080, DX
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Y30
+	VMULPS       Y30, Y0, Y0
+	VMULPS       Y30, Y1, Y1
+	VMULPS       Y30, Y2, Y2
+	VMULPS       Y30, Y3, Y3
+	VMULPS       Y30, Y4, Y4
+	VMULPS       Y30, Y5, Y5
+	VMULPS       Y30, Y6, Y6
+	VMULPS       Y30, Y7, Y7
+	VMULPS       Y30, Y8, Y8
+	VMULPS       Y30, Y9, Y9
+	VMULPS       Y30, Y10, Y10
+	VMULPS       Y30, Y11, Y11
+	MOVB         acc+52(FP), AL
+	MOVL         mask+48(FP), CX
+
+	// Columns outside the matrix are masked off.
+	KMOVW     CX, K1
+	TESTB     AL, AL
+	JZ        edgestore
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y0, Y0
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y1, Y1
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y2, Y2
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y3, Y3
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y4, Y4
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y5, Y5
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y6, Y6
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y7, Y7
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y8, Y8
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y9, Y9
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y10, Y10
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y11, Y11
+
+edgestore:
+	VMOVUPS Y0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y7, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y8, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y9, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y10, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y11, K1, (BX)
+	VZEROUPPER
+	RET
+
+// func sgemm12x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm12x16AVX512(SB), NOSPLIT, $0-53
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x0b, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x30
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
+
+loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   60(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
+	VMOVUPS      (DX), Z28
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	VMOVUPS      128(DX), Z28
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 52(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 56(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 60(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 64(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 68(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 72(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 76(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 80(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 84(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 88(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 92(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	VMOVUPS      256(DX), Z28
+	VBROADCASTSS 96(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 100(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 104(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 108(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 112(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 116(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 120(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 124(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 128(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 132(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 136(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 140(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	VMOVUPS      384(DX), Z28
+	VBROADCASTSS 144(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 148(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 152(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 156(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 160(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 164(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 168(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 172(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 176(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 180(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 184(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 188(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	ADDQ         $0x000000c0, CX
+	ADDQ         $0x00000200, DX
+	DECQ         R9
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Z28
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	ADDQ         $0x00000030, CX
+	ADDQ         $0x00000080, DX
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	MOVB         acc+52(FP), AL
+	MOVL         mask+48(FP), CX
+
+	// Columns outside the matrix are masked off.
+	KMOVW     CX, K1
+	TESTB     AL, AL
+	JZ        edgestore
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z8, Z8
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z9, Z9
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z10, Z10
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z11, Z11
+
+edgestore:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z8, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z9, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z10, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z11, K1, (BX)
+	VZEROUPPER
+	RET
+
+// func sgemm13x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm13x32PackAAVX512(SB), NOSPLIT, $0-65
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       lda+24(FP), DX
+	MOVQ       ap+32(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	MOVQ       b+40(FP), DI
+	MOVL       $0x00001fff, R8
+	KMOVW      R8, K1
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       R8, R10
+	IMUL3Q     $0x0c, R9, R11
+	ADDQ       R8, R11
+	CMPQ       AX, $0x34
+	JGE        start
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	MOVQ   R8, R10
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     tail
+
+loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   124(R10)
+	ADDQ         R9, R10
+	CMPQ         R10, R11
+	CMOVQHI      R11, R10
+	LEAQ         (CX)(DX*8), R13
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
+	PREFETCHT0   48(R13)
+	VMOVUPS.Z    (CX), K1, Z30
+	VMOVUPS      Z30, K1, (BX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VMOVUPS      128(DI), Z28
+	VMOVUPS      192(DI), Z29
+	PREFETCHT0   48(R13)(DX*1)
+	VMOVUPS.Z    (CX)(DX*1), K1, Z30
+	VMOVUPS      Z30, K1, 52(BX)
+	VBROADCASTSS (CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 48(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VMOVUPS      256(DI), Z28
+	VMOVUPS      320(DI), Z29
+	PREFETCHT0   48(R13)(DX*2)
+	VMOVUPS.Z    (CX)(DX*2), K1, Z30
+	VMOVUPS      Z30, K1, 104(BX)
+	VBROADCASTSS (CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 48(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VMOVUPS      384(DI), Z28
+	VMOVUPS      448(DI), Z29
+	PREFETCHT0   48(R13)(SI*1)
+	VMOVUPS.Z    (CX)(SI*1), K1, Z30
+	VMOVUPS      Z30, K1, 156(BX)
+	VBROADCASTSS (CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 48(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	LEAQ         (CX)(DX*4), CX
+	ADDQ         $0x000000d0, BX
+	ADDQ         $0x00000200, DI
+	DECQ         R12
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
+	VMOVUPS.Z    (CX), K1, Z30
+	VMOVUPS      Z30, K1, (BX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	ADDQ         DX, CX
+	ADDQ         $0x00000034, BX
+	ADDQ         $0x00000080, DI
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	VMULPS       Z30, Z14, Z14
+	VMULPS       Z30, Z15, Z15
+	VMULPS       Z30, Z16, Z16
+	VMULPS       Z30, Z17, Z17
+	VMULPS       Z30, Z18, Z18
+	VMULPS       Z30, Z19, Z19
+	VMULPS       Z30, Z20, Z20
+	VMULPS       Z30, Z21, Z21
+	VMULPS       Z30, Z22, Z22
+	VMULPS       Z30, Z23, Z23
+	VMULPS       Z30, Z24, Z24
+	VMULPS       Z30, Z25, Z25
+	MOVB         acc+64(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	MOVQ         R8, R10
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	ADDQ         R9, R10
+	VADDPS       (R10), Z2, Z2
+	VADDPS       64(R10), Z3, Z3
+	ADDQ         R9, R10
+	VADDPS       (R10), Z4, Z4
+	VADDPS       64(R10), Z5, Z5
+	ADDQ         R9, R10
+	VADDPS       (R10), Z6, Z6
+	VADDPS       64(R10), Z7, Z7
+	ADDQ         R9, R10
+	VADDPS       (R10), Z8, Z8
+	VADDPS       64(R10), Z9, Z9
+	ADDQ         R9, R10
+	VADDPS       (R10), Z10, Z10
+	VADDPS       64(R10), Z11, Z11
+	ADDQ         R9, R10
+	VADDPS       (R10), Z12, Z12
+	VADDPS       64(R10), Z13, Z13
+	ADDQ         R9, R10
+	VADDPS       (R10), Z14, Z14
+	VADDPS       64(R10), Z15, Z15
+	ADDQ         R9, R10
+	VADDPS       (R10), Z16, Z16
+	VADDPS       64(R10), Z17, Z17
+	ADDQ         R9, R10
+	VADDPS       (R10), Z18, Z18
+	VADDPS       64(R10), Z19, Z19
+	ADDQ         R9, R10
+	VADDPS       (R10), Z20, Z20
+	VADDPS       64(R10), Z21, Z21
+	ADDQ         R9, R10
+	VADDPS       (R10), Z22, Z22
+	VADDPS       64(R10), Z23, Z23
+	ADDQ         R9, R10
+	VADDPS       (R10), Z24, Z24
+	VADDPS       64(R10), Z25, Z25
+
+store:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z16, (R8)
+	VMOVUPS Z17, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z18, (R8)
+	VMOVUPS Z19, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z20, (R8)
+	VMOVUPS Z21, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z22, (R8)
+	VMOVUPS Z23, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z24, (R8)
+	VMOVUPS Z25, 64(R8)
+	VZEROUPPER
+	RET
+
+// func sgemm13x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm13x32PackBAVX512(SB), NOSPLIT, $0-65
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       ldb+32(FP), BX
+	MOVQ       bp+40(FP), SI
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       R8, R10
+	IMUL3Q     $0x0c, R9, R11
+	ADDQ       R8, R11
+	CMPQ       AX, $0x34
+	JGE        start
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	MOVQ   R8, R10
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     tail
+
+loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   124(R10)
+	ADDQ         R9, R10
+	CMPQ         R10, R11
+	CMOVQHI      R11, R10
+	VMOVUPS      (DX), Z28
+	VMOVUPS      Z28, (SI)
+	PREFETCHT1   188(DX)
+	VMOVUPS      64(DX), Z29
+	VMOVUPS      Z29, 64(SI)
+	PREFETCHT1   252(DX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VMOVUPS      (DX)(BX*1), Z28
+	VMOVUPS      Z28, 128(SI)
+	PREFETCHT1   188(DX)(BX*1)
+	VMOVUPS      64(DX)(BX*1), Z29
+	VMOVUPS      Z29, 192(SI)
+	PREFETCHT1   252(DX)(BX*1)
+	VBROADCASTSS 52(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 56(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 60(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 64(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 68(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 72(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 76(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 80(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 84(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 88(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 92(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 96(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 100(CX), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VMOVUPS      (DX)(BX*2), Z28
+	VMOVUPS      Z28, 256(SI)
+	PREFETCHT1   188(DX)(BX*2)
+	VMOVUPS      64(DX)(BX*2), Z29
+	VMOVUPS      Z29, 320(SI)
+	PREFETCHT1   252(DX)(BX*2)
+	VBROADCASTSS 104(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 108(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 112(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 116(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 120(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 124(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 128(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 132(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 136(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 140(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 144(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 148(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 152(CX), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VMOVUPS      (DX)(DI*1), Z28
+	VMOVUPS      Z28, 384(SI)
+	PREFETCHT1   188(DX)(DI*1)
+	VMOVUPS      64(DX)(DI*1), Z29
+	VMOVUPS      Z29, 448(SI)
+	PREFETCHT1   252(DX)(DI*1)
+	VBROADCASTSS 156(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 160(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 164(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 168(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 172(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 176(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 180(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 184(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 188(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 192(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 196(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 200(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 204(CX), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	ADDQ         $0x000000d0, CX
+	LEAQ         (DX)(BX*4), DX
+	ADDQ         $0x00000200, SI
+	DECQ         R12
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Z28
+	VMOVUPS      Z28, (SI)
+	PREFETCHT1   188(DX)
+	VMOVUPS      64(DX), Z29
+	VMOVUPS      Z29, 64(SI)
+	PREFETCHT1   252(DX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	ADDQ         $0x00000034, CX
+	ADDQ         BX, DX
+	ADDQ         $0x00000080, SI
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	VMULPS       Z30, Z14, Z14
+	VMULPS       Z30, Z15, Z15
+	VMULPS       Z30, Z16, Z16
+	VMULPS       Z30, Z17, Z17
+	VMULPS       Z30, Z18, Z18
+	VMULPS       Z30, Z19, Z19
+	VMULPS       Z30, Z20, Z20
+	VMULPS       Z30, Z21, Z21
+	VMULPS       Z30, Z22, Z22
+	VMULPS       Z30, Z23, Z23
+	VMULPS       Z30, Z24, Z24
+	VMULPS       Z30, Z25, Z25
+	MOVB         acc+64(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	MOVQ         R8, R10
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	ADDQ         R9, R10
+	VADDPS       (R10), Z2, Z2
+	VADDPS       64(R10), Z3, Z3
+	ADDQ         R9, R10
+	VADDPS       (R10), Z4, Z4
+	VADDPS       64(R10), Z5, Z5
+	ADDQ         R9, R10
+	VADDPS       (R10), Z6, Z6
+	VADDPS       64(R10), Z7, Z7
+	ADDQ         R9, R10
+	VADDPS       (R10), Z8, Z8
+	VADDPS       64(R10), Z9, Z9
+	ADDQ         R9, R10
+	VADDPS       (R10), Z10, Z10
+	VADDPS       64(R10), Z11, Z11
+	ADDQ         R9, R10
+	VADDPS       (R10), Z12, Z12
+	VADDPS       64(R10), Z13, Z13
+	ADDQ         R9, R10
+	VADDPS       (R10), Z14, Z14
+	VADDPS       64(R10), Z15, Z15
+	ADDQ         R9, R10
+	VADDPS       (R10), Z16, Z16
+	VADDPS       64(R10), Z17, Z17
+	ADDQ         R9, R10
+	VADDPS       (R10), Z18, Z18
+	VADDPS       64(R10), Z19, Z19
+	ADDQ         R9, R10
+	VADDPS       (R10), Z20, Z20
+	VADDPS       64(R10), Z21, Z21
+	ADDQ         R9, R10
+	VADDPS       (R10), Z22, Z22
+	VADDPS       64(R10), Z23, Z23
+	ADDQ         R9, R10
+	VADDPS       (R10), Z24, Z24
+	VADDPS       64(R10), Z25, Z25
+
+store:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z16, (R8)
+	VMOVUPS Z17, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z18, (R8)
+	VMOVUPS Z19, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z20, (R8)
+	VMOVUPS Z21, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z22, (R8)
+	VMOVUPS Z23, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z24, (R8)
+	VMOVUPS Z25, 64(R8)
+	VZEROUPPER
+	RET
+
+// func sgemm13x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, FMA3, MMX+
+TEXT ·sgemm13x8AVX512(SB), NOSPLIT, $0-53
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x0c, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x34
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+
+start:
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
+
+loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   28(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
+	VMOVUPS      (DX), Y28
+	VBROADCASTSS (CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 4(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 8(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 12(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 16(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 20(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 24(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 28(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 32(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 36(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 40(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 44(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	VBROADCASTSS 48(CX), Y30
+	VFMADD231PS  Y28, Y30, Y12
+	VMOVUPS      128(DX), Y28
+	VBROADCASTSS 52(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 56(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 60(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 64(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 68(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 72(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 76(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 80(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 84(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 88(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 92(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 96(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	VBROADCASTSS 100(CX), Y30
+	VFMADD231PS  Y28, Y30, Y12
+	VMOVUPS      256(DX), Y28
+	VBROADCASTSS 104(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 108(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 112(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 116(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 120(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 124(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 128(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 132(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 136(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 140(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 144(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 148(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	VBROADCASTSS 152(CX), Y30
+	VFMADD231PS  Y28, Y30, Y12
+	VMOVUPS      384(DX), Y28
+	VBROADCASTSS 156(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 160(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 164(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 168(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 172(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 176(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 180(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 184(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 188(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 192(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 196(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 200(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	VBROADCASTSS 204(CX), Y30
+	VFMADD231PS  Y28, Y30, Y12
+	ADDQ         $0x000000d0, CX
+	ADDQ         $0x00000200, DX
+	DECQ         R9
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Y28
+	VBROADCASTSS (CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 4(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 8(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 12(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 16(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 20(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 24(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 28(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 32(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 36(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 40(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 44(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	VBROADCASTSS 48(CX), Y30
+	VFMADD231PS  Y28, Y30, Y12
+	ADDQ         $0x00000034, CX
+	ADDQ         $0x00000080, DX
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Y30
+	VMULPS       Y30, Y0, Y0
+	VMULPS       Y30, Y1, Y1
+	VMULPS       Y30, Y2, Y2
+	VMULPS       Y30, Y3, Y3
+	VMULPS       Y30, Y4, Y4
+	VMULPS       Y30, Y5, Y5
+	VMULPS       Y30, Y6, Y6
+	VMULPS       Y30, Y7, Y7
+	VMULPS       Y30, Y8, Y8
+	VMULPS       Y30, Y9, Y9
+	VMULPS       Y30, Y10, Y10
+	VMULPS       Y30, Y11, Y11
+	VMULPS       Y30, Y12, Y12
+	MOVB         acc+52(FP), AL
+	MOVL         mask+48(FP), CX
+
+	// Columns outside the matrix are masked off.
+	KMOVW     CX, K1
+	TESTB     AL, AL
+	JZ        edgestore
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y0, Y0
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y1, Y1
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y2, Y2
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y3, Y3
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y4, Y4
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y5, Y5
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y6, Y6
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y7, Y7
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y8, Y8
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y9, Y9
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y10, Y10
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y11, Y11
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y12, Y12
+
+edgestore:
+	VMOVUPS Y0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y7, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y8, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y9, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y10, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y11, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y12, K1, (BX)
+	VZEROUPPER
+	RET
+
+// func sgemm13x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm13x16AVX512(SB), NOSPLIT, $0-53
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x0c, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x34
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
+
+loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   60(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
+	VMOVUPS      (DX), Z28
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VMOVUPS      128(DX), Z28
+	VBROADCASTSS 52(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 56(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 60(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 64(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 68(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 72(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 76(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 80(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 84(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 88(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 92(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 96(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	VBROADCASTSS 100(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VMOVUPS      256(DX), Z28
+	VBROADCASTSS 104(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 108(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 112(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 116(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 120(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 124(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 128(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 132(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 136(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 140(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 144(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 148(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	VBROADCASTSS 152(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VMOVUPS      384(DX), Z28
+	VBROADCASTSS 156(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 160(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 164(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 168(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 172(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 176(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 180(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 184(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 188(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 192(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 196(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 200(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	VBROADCASTSS 204(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	ADDQ         $0x000000d0, CX
+	ADDQ         $0x00000200, DX
+	DECQ         R9
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Z28
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	ADDQ         $0x00000034, CX
+	ADDQ         $0x00000080, DX
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	MOVB         acc+52(FP), AL
+	MOVL         mask+48(FP), CX
+
+	// Columns outside the matrix are masked off.
+	KMOVW     CX, K1
+	TESTB     AL, AL
+	JZ        edgestore
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z8, Z8
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z9, Z9
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z10, Z10
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z11, Z11
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z12, Z12
+
+edgestore:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z8, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z9, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z10, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z11, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z12, K1, (BX)
+	VZEROUPPER
+	RET
+
+// func sgemm14x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm14x32PackAAVX512(SB), NOSPLIT, $0-65
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       lda+24(FP), DX
+	MOVQ       ap+32(FP), BX
+	SHLQ       $0x02, DX
+	LEAQ       (DX)(DX*2), SI
+	MOVQ       b+40(FP), DI
+	MOVL       $0x00003fff, R8
+	KMOVW      R8, K1
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       R8, R10
+	IMUL3Q     $0x0d, R9, R11
+	ADDQ       R8, R11
+	CMPQ       AX, $0x38
+	JGE        start
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	MOVQ   R8, R10
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     tail
+
+loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   124(R10)
+	ADDQ         R9, R10
+	CMPQ         R10, R11
+	CMOVQHI      R11, R10
+	LEAQ         (CX)(DX*8), R13
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
+	PREFETCHT0   52(R13)
+	VMOVUPS.Z    (CX), K1, Z30
+	VMOVUPS      Z30, K1, (BX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VBROADCASTSS 52(CX), Z31
+	VFMADD231PS  Z28, Z31, Z26
+	VFMADD231PS  Z29, Z31, Z27
+	VMOVUPS      128(DI), Z28
+	VMOVUPS      192(DI), Z29
+	PREFETCHT0   52(R13)(DX*1)
+	VMOVUPS.Z    (CX)(DX*1), K1, Z30
+	VMOVUPS      Z30, K1, 56(BX)
+	VBROADCASTSS (CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 48(CX)(DX*1), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VBROADCASTSS 52(CX)(DX*1), Z31
+	VFMADD231PS  Z28, Z31, Z26
+	VFMADD231PS  Z29, Z31, Z27
+	VMOVUPS      256(DI), Z28
+	VMOVUPS      320(DI), Z29
+	PREFETCHT0   52(R13)(DX*2)
+	VMOVUPS.Z    (CX)(DX*2), K1, Z30
+	VMOVUPS      Z30, K1, 112(BX)
+	VBROADCASTSS (CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 48(CX)(DX*2), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VBROADCASTSS 52(CX)(DX*2), Z31
+	VFMADD231PS  Z28, Z31, Z26
+	VFMADD231PS  Z29, Z31, Z27
+	VMOVUPS      384(DI), Z28
+	VMOVUPS      448(DI), Z29
+	PREFETCHT0   52(R13)(SI*1)
+	VMOVUPS.Z    (CX)(SI*1), K1, Z30
+	VMOVUPS      Z30, K1, 168(BX)
+	VBROADCASTSS (CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 48(CX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VBROADCASTSS 52(CX)(SI*1), Z31
+	VFMADD231PS  Z28, Z31, Z26
+	VFMADD231PS  Z29, Z31, Z27
+	LEAQ         (CX)(DX*4), CX
+	ADDQ         $0x000000e0, BX
+	ADDQ         $0x00000200, DI
+	DECQ         R12
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DI), Z28
+	VMOVUPS      64(DI), Z29
+	VMOVUPS.Z    (CX), K1, Z30
+	VMOVUPS      Z30, K1, (BX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VBROADCASTSS 52(CX), Z31
+	VFMADD231PS  Z28, Z31, Z26
+	VFMADD231PS  Z29, Z31, Z27
+	ADDQ         DX, CX
+	ADDQ         $0x00000038, BX
+	ADDQ         $0x00000080, DI
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	VMULPS       Z30, Z14, Z14
+	VMULPS       Z30, Z15, Z15
+	VMULPS       Z30, Z16, Z16
+	VMULPS       Z30, Z17, Z17
+	VMULPS       Z30, Z18, Z18
+	VMULPS       Z30, Z19, Z19
+	VMULPS       Z30, Z20, Z20
+	VMULPS       Z30, Z21, Z21
+	VMULPS       Z30, Z22, Z22
+	VMULPS       Z30, Z23, Z23
+	VMULPS       Z30, Z24, Z24
+	VMULPS       Z30, Z25, Z25
+	VMULPS       Z30, Z26, Z26
+	VMULPS       Z30, Z27, Z27
+	MOVB         acc+64(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	MOVQ         R8, R10
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	ADDQ         R9, R10
+	VADDPS       (R10), Z2, Z2
+	VADDPS       64(R10), Z3, Z3
+	ADDQ         R9, R10
+	VADDPS       (R10), Z4, Z4
+	VADDPS       64(R10), Z5, Z5
+	ADDQ         R9, R10
+	VADDPS       (R10), Z6, Z6
+	VADDPS       64(R10), Z7, Z7
+	ADDQ         R9, R10
+	VADDPS       (R10), Z8, Z8
+	VADDPS       64(R10), Z9, Z9
+	ADDQ         R9, R10
+	VADDPS       (R10), Z10, Z10
+	VADDPS       64(R10), Z11, Z11
+	ADDQ         R9, R10
+	VADDPS       (R10), Z12, Z12
+	VADDPS       64(R10), Z13, Z13
+	ADDQ         R9, R10
+	VADDPS       (R10), Z14, Z14
+	VADDPS       64(R10), Z15, Z15
+	ADDQ         R9, R10
+	VADDPS       (R10), Z16, Z16
+	VADDPS       64(R10), Z17, Z17
+	ADDQ         R9, R10
+	VADDPS       (R10), Z18, Z18
+	VADDPS       64(R10), Z19, Z19
+	ADDQ         R9, R10
+	VADDPS       (R10), Z20, Z20
+	VADDPS       64(R10), Z21, Z21
+	ADDQ         R9, R10
+	VADDPS       (R10), Z22, Z22
+	VADDPS       64(R10), Z23, Z23
+	ADDQ         R9, R10
+	VADDPS       (R10), Z24, Z24
+	VADDPS       64(R10), Z25, Z25
+	ADDQ         R9, R10
+	VADDPS       (R10), Z26, Z26
+	VADDPS       64(R10), Z27, Z27
+
+store:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z16, (R8)
+	VMOVUPS Z17, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z18, (R8)
+	VMOVUPS Z19, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z20, (R8)
+	VMOVUPS Z21, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z22, (R8)
+	VMOVUPS Z23, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z24, (R8)
+	VMOVUPS Z25, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z26, (R8)
+	VMOVUPS Z27, 64(R8)
+	VZEROUPPER
+	RET
+
+// func sgemm14x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm14x32PackBAVX512(SB), NOSPLIT, $0-65
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       ldb+32(FP), BX
+	MOVQ       bp+40(FP), SI
+	SHLQ       $0x02, BX
+	LEAQ       (BX)(BX*2), DI
+	MOVQ       c+48(FP), R8
+	MOVQ       ldc+56(FP), R9
+	SHLQ       $0x02, R9
+	MOVQ       R8, R10
+	IMUL3Q     $0x0d, R9, R11
+	ADDQ       R8, R11
+	CMPQ       AX, $0x38
+	JGE        start
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+	ADDQ       R9, R10
+	PREFETCHT0 (R10)
+	PREFETCHT0 64(R10)
+	PREFETCHT0 124(R10)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	MOVQ   R8, R10
+	MOVQ   AX, R12
+	SHRQ   $0x02, R12
+	JZ     tail
+
+loop:
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   124(R10)
+	ADDQ         R9, R10
+	CMPQ         R10, R11
+	CMOVQHI      R11, R10
+	VMOVUPS      (DX), Z28
+	VMOVUPS      Z28, (SI)
+	PREFETCHT1   188(DX)
+	VMOVUPS      64(DX), Z29
+	VMOVUPS      Z29, 64(SI)
+	PREFETCHT1   252(DX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VBROADCASTSS 52(CX), Z31
+	VFMADD231PS  Z28, Z31, Z26
+	VFMADD231PS  Z29, Z31, Z27
+	VMOVUPS      (DX)(BX*1), Z28
+	VMOVUPS      Z28, 128(SI)
+	PREFETCHT1   188(DX)(BX*1)
+	VMOVUPS      64(DX)(BX*1), Z29
+	VMOVUPS      Z29, 192(SI)
+	PREFETCHT1   252(DX)(BX*1)
+	VBROADCASTSS 56(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 60(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 64(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 68(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 72(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 76(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 80(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 84(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 88(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 92(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 96(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 100(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 104(CX), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VBROADCASTSS 108(CX), Z31
+	VFMADD231PS  Z28, Z31, Z26
+	VFMADD231PS  Z29, Z31, Z27
+	VMOVUPS      (DX)(BX*2), Z28
+	VMOVUPS      Z28, 256(SI)
+	PREFETCHT1   188(DX)(BX*2)
+	VMOVUPS      64(DX)(BX*2), Z29
+	VMOVUPS      Z29, 320(SI)
+	PREFETCHT1   252(DX)(BX*2)
+	VBROADCASTSS 112(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 116(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 120(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 124(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 128(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 132(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 136(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 140(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 144(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 148(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 152(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 156(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 160(CX), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VBROADCASTSS 164(CX), Z31
+	VFMADD231PS  Z28, Z31, Z26
+	VFMADD231PS  Z29, Z31, Z27
+	VMOVUPS      (DX)(DI*1), Z28
+	VMOVUPS      Z28, 384(SI)
+	PREFETCHT1   188(DX)(DI*1)
+	VMOVUPS      64(DX)(DI*1), Z29
+	VMOVUPS      Z29, 448(SI)
+	PREFETCHT1   252(DX)(DI*1)
+	VBROADCASTSS 168(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 172(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 176(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 180(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 184(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 188(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 192(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 196(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 200(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 204(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 208(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 212(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 216(CX), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VBROADCASTSS 220(CX), Z31
+	VFMADD231PS  Z28, Z31, Z26
+	VFMADD231PS  Z29, Z31, Z27
+	ADDQ         $0x000000e0, CX
+	LEAQ         (DX)(BX*4), DX
+	ADDQ         $0x00000200, SI
+	DECQ         R12
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Z28
+	VMOVUPS      Z28, (SI)
+	PREFETCHT1   188(DX)
+	VMOVUPS      64(DX), Z29
+	VMOVUPS      Z29, 64(SI)
+	PREFETCHT1   252(DX)
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z2
+	VFMADD231PS  Z29, Z31, Z3
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z6
+	VFMADD231PS  Z29, Z31, Z7
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z10
+	VFMADD231PS  Z29, Z31, Z11
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z14
+	VFMADD231PS  Z29, Z31, Z15
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z18
+	VFMADD231PS  Z29, Z31, Z19
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z22
+	VFMADD231PS  Z29, Z31, Z23
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VBROADCASTSS 52(CX), Z31
+	VFMADD231PS  Z28, Z31, Z26
+	VFMADD231PS  Z29, Z31, Z27
+	ADDQ         $0x00000038, CX
+	ADDQ         BX, DX
+	ADDQ         $0x00000080, SI
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	VMULPS       Z30, Z14, Z14
+	VMULPS       Z30, Z15, Z15
+	VMULPS       Z30, Z16, Z16
+	VMULPS       Z30, Z17, Z17
+	VMULPS       Z30, Z18, Z18
+	VMULPS       Z30, Z19, Z19
+	VMULPS       Z30, Z20, Z20
+	VMULPS       Z30, Z21, Z21
+	VMULPS       Z30, Z22, Z22
+	VMULPS       Z30, Z23, Z23
+	VMULPS       Z30, Z24, Z24
+	VMULPS       Z30, Z25, Z25
+	VMULPS       Z30, Z26, Z26
+	VMULPS       Z30, Z27, Z27
+	MOVB         acc+64(FP), AL
+	TESTB        AL, AL
+	JZ           store
+	MOVQ         R8, R10
+	VADDPS       (R10), Z0, Z0
+	VADDPS       64(R10), Z1, Z1
+	ADDQ         R9, R10
+	VADDPS       (R10), Z2, Z2
+	VADDPS       64(R10), Z3, Z3
+	ADDQ         R9, R10
+	VADDPS       (R10), Z4, Z4
+	VADDPS       64(R10), Z5, Z5
+	ADDQ         R9, R10
+	VADDPS       (R10), Z6, Z6
+	VADDPS       64(R10), Z7, Z7
+	ADDQ         R9, R10
+	VADDPS       (R10), Z8, Z8
+	VADDPS       64(R10), Z9, Z9
+	ADDQ         R9, R10
+	VADDPS       (R10), Z10, Z10
+	VADDPS       64(R10), Z11, Z11
+	ADDQ         R9, R10
+	VADDPS       (R10), Z12, Z12
+	VADDPS       64(R10), Z13, Z13
+	ADDQ         R9, R10
+	VADDPS       (R10), Z14, Z14
+	VADDPS       64(R10), Z15, Z15
+	ADDQ         R9, R10
+	VADDPS       (R10), Z16, Z16
+	VADDPS       64(R10), Z17, Z17
+	ADDQ         R9, R10
+	VADDPS       (R10), Z18, Z18
+	VADDPS       64(R10), Z19, Z19
+	ADDQ         R9, R10
+	VADDPS       (R10), Z20, Z20
+	VADDPS       64(R10), Z21, Z21
+	ADDQ         R9, R10
+	VADDPS       (R10), Z22, Z22
+	VADDPS       64(R10), Z23, Z23
+	ADDQ         R9, R10
+	VADDPS       (R10), Z24, Z24
+	VADDPS       64(R10), Z25, Z25
+	ADDQ         R9, R10
+	VADDPS       (R10), Z26, Z26
+	VADDPS       64(R10), Z27, Z27
+
+store:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z3, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z4, (R8)
+	VMOVUPS Z5, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z8, (R8)
+	VMOVUPS Z9, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z10, (R8)
+	VMOVUPS Z11, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z14, (R8)
+	VMOVUPS Z15, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z16, (R8)
+	VMOVUPS Z17, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z18, (R8)
+	VMOVUPS Z19, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z20, (R8)
+	VMOVUPS Z21, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z22, (R8)
+	VMOVUPS Z23, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z24, (R8)
+	VMOVUPS Z25, 64(R8)
+	ADDQ    R9, R8
+	VMOVUPS Z26, (R8)
+	VMOVUPS Z27, 64(R8)
+	VZEROUPPER
+	RET
+
+// func sgemm14x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, FMA3, MMX+
+TEXT ·sgemm14x8AVX512(SB), NOSPLIT, $0-53
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x0d, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x38
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 28(DI)
+
+start:
+	VPXORD Y0, Y0, Y0
+	VPXORD Y1, Y1, Y1
+	VPXORD Y2, Y2, Y2
+	VPXORD Y3, Y3, Y3
+	VPXORD Y4, Y4, Y4
+	VPXORD Y5, Y5, Y5
+	VPXORD Y6, Y6, Y6
+	VPXORD Y7, Y7, Y7
+	VPXORD Y8, Y8, Y8
+	VPXORD Y9, Y9, Y9
+	VPXORD Y10, Y10, Y10
+	VPXORD Y11, Y11, Y11
+	VPXORD Y12, Y12, Y12
+	VPXORD Y13, Y13, Y13
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
+
+loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   28(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
+	VMOVUPS      (DX), Y28
+	VBROADCASTSS (CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 4(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 8(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 12(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 16(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 20(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 24(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 28(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 32(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 36(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 40(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 44(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	VBROADCASTSS 48(CX), Y30
+	VFMADD231PS  Y28, Y30, Y12
+	VBROADCASTSS 52(CX), Y31
+	VFMADD231PS  Y28, Y31, Y13
+	VMOVUPS      128(DX), Y28
+	VBROADCASTSS 56(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 60(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 64(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 68(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 72(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 76(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 80(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 84(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 88(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 92(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 96(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 100(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	VBROADCASTSS 104(CX), Y30
+	VFMADD231PS  Y28, Y30, Y12
+	VBROADCASTSS 108(CX), Y31
+	VFMADD231PS  Y28, Y31, Y13
+	VMOVUPS      256(DX), Y28
+	VBROADCASTSS 112(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 116(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 120(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 124(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 128(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 132(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 136(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 140(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 144(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 148(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 152(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 156(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	VBROADCASTSS 160(CX), Y30
+	VFMADD231PS  Y28, Y30, Y12
+	VBROADCASTSS 164(CX), Y31
+	VFMADD231PS  Y28, Y31, Y13
+	VMOVUPS      384(DX), Y28
+	VBROADCASTSS 168(CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 172(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 176(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 180(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 184(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 188(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 192(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 196(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 200(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 204(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 208(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 212(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	VBROADCASTSS 216(CX), Y30
+	VFMADD231PS  Y28, Y30, Y12
+	VBROADCASTSS 220(CX), Y31
+	VFMADD231PS  Y28, Y31, Y13
+	ADDQ         $0x000000e0, CX
+	ADDQ         $0x00000200, DX
+	DECQ         R9
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Y28
+	VBROADCASTSS (CX), Y30
+	VFMADD231PS  Y28, Y30, Y0
+	VBROADCASTSS 4(CX), Y31
+	VFMADD231PS  Y28, Y31, Y1
+	VBROADCASTSS 8(CX), Y30
+	VFMADD231PS  Y28, Y30, Y2
+	VBROADCASTSS 12(CX), Y31
+	VFMADD231PS  Y28, Y31, Y3
+	VBROADCASTSS 16(CX), Y30
+	VFMADD231PS  Y28, Y30, Y4
+	VBROADCASTSS 20(CX), Y31
+	VFMADD231PS  Y28, Y31, Y5
+	VBROADCASTSS 24(CX), Y30
+	VFMADD231PS  Y28, Y30, Y6
+	VBROADCASTSS 28(CX), Y31
+	VFMADD231PS  Y28, Y31, Y7
+	VBROADCASTSS 32(CX), Y30
+	VFMADD231PS  Y28, Y30, Y8
+	VBROADCASTSS 36(CX), Y31
+	VFMADD231PS  Y28, Y31, Y9
+	VBROADCASTSS 40(CX), Y30
+	VFMADD231PS  Y28, Y30, Y10
+	VBROADCASTSS 44(CX), Y31
+	VFMADD231PS  Y28, Y31, Y11
+	VBROADCASTSS 48(CX), Y30
+	VFMADD231PS  Y28, Y30, Y12
+	VBROADCASTSS 52(CX), Y31
+	VFMADD231PS  Y28, Y31, Y13
+	ADDQ         $0x00000038, CX
+	ADDQ         $0x00000080, DX
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Y30
+	VMULPS       Y30, Y0, Y0
+	VMULPS       Y30, Y1, Y1
+	VMULPS       Y30, Y2, Y2
+	VMULPS       Y30, Y3, Y3
+	VMULPS       Y30, Y4, Y4
+	VMULPS       Y30, Y5, Y5
+	VMULPS       Y30, Y6, Y6
+	VMULPS       Y30, Y7, Y7
+	VMULPS       Y30, Y8, Y8
+	VMULPS       Y30, Y9, Y9
+	VMULPS       Y30, Y10, Y10
+	VMULPS       Y30, Y11, Y11
+	VMULPS       Y30, Y12, Y12
+	VMULPS       Y30, Y13, Y13
+	MOVB         acc+52(FP), AL
+	MOVL         mask+48(FP), CX
+
+	// Columns outside the matrix are masked off.
+	KMOVW     CX, K1
+	TESTB     AL, AL
+	JZ        edgestore
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y0, Y0
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y1, Y1
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y2, Y2
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y3, Y3
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y4, Y4
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y5, Y5
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y6, Y6
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y7, Y7
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y8, Y8
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y9, Y9
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y10, Y10
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y11, Y11
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y12, Y12
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Y28
+	VADDPS    Y28, Y13, Y13
+
+edgestore:
+	VMOVUPS Y0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y7, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y8, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y9, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y10, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y11, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y12, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Y13, K1, (BX)
+	VZEROUPPER
+	RET
+
+// func sgemm14x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·sgemm14x16AVX512(SB), NOSPLIT, $0-53
+	MOVQ       kc+0(FP), AX
+	MOVQ       a+16(FP), CX
+	MOVQ       b+24(FP), DX
+	MOVQ       c+32(FP), BX
+	MOVQ       ldc+40(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       BX, DI
+	IMUL3Q     $0x0d, SI, R8
+	ADDQ       BX, R8
+	CMPQ       AX, $0x38
+	JGE        start
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+	ADDQ       SI, DI
+	PREFETCHT0 (DI)
+	PREFETCHT0 60(DI)
+
+start:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	MOVQ   BX, DI
+	MOVQ   AX, R9
+	SHRQ   $0x02, R9
+	JZ     tail
+
+loop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   60(DI)
+	ADDQ         SI, DI
+	CMPQ         DI, R8
+	CMOVQHI      R8, DI
+	VMOVUPS      (DX), Z28
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VBROADCASTSS 52(CX), Z31
+	VFMADD231PS  Z28, Z31, Z13
+	VMOVUPS      128(DX), Z28
+	VBROADCASTSS 56(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 60(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 64(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 68(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 72(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 76(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 80(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 84(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 88(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 92(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 96(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 100(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	VBROADCASTSS 104(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VBROADCASTSS 108(CX), Z31
+	VFMADD231PS  Z28, Z31, Z13
+	VMOVUPS      256(DX), Z28
+	VBROADCASTSS 112(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 116(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 120(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 124(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 128(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 132(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 136(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 140(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 144(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 148(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 152(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 156(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	VBROADCASTSS 160(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VBROADCASTSS 164(CX), Z31
+	VFMADD231PS  Z28, Z31, Z13
+	VMOVUPS      384(DX), Z28
+	VBROADCASTSS 168(CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 172(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 176(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 180(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 184(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 188(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 192(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 196(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 200(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 204(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 208(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 212(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	VBROADCASTSS 216(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VBROADCASTSS 220(CX), Z31
+	VFMADD231PS  Z28, Z31, Z13
+	ADDQ         $0x000000e0, CX
+	ADDQ         $0x00000200, DX
+	DECQ         R9
+	JNZ          loop
+
+tail:
+	ANDQ $0x03, AX
+	JZ   scale
+
+tailloop:
+	VMOVUPS      (DX), Z28
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VBROADCASTSS 4(CX), Z31
+	VFMADD231PS  Z28, Z31, Z1
+	VBROADCASTSS 8(CX), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VBROADCASTSS 12(CX), Z31
+	VFMADD231PS  Z28, Z31, Z3
+	VBROADCASTSS 16(CX), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VBROADCASTSS 20(CX), Z31
+	VFMADD231PS  Z28, Z31, Z5
+	VBROADCASTSS 24(CX), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VBROADCASTSS 28(CX), Z31
+	VFMADD231PS  Z28, Z31, Z7
+	VBROADCASTSS 32(CX), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VBROADCASTSS 36(CX), Z31
+	VFMADD231PS  Z28, Z31, Z9
+	VBROADCASTSS 40(CX), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VBROADCASTSS 44(CX), Z31
+	VFMADD231PS  Z28, Z31, Z11
+	VBROADCASTSS 48(CX), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VBROADCASTSS 52(CX), Z31
+	VFMADD231PS  Z28, Z31, Z13
+	ADDQ         $0x00000038, CX
+	ADDQ         $0x00000080, DX
+	DECQ         AX
+	JNZ          tailloop
+
+scale:
+	VBROADCASTSS alpha+8(FP), Z30
+	VMULPS       Z30, Z0, Z0
+	VMULPS       Z30, Z1, Z1
+	VMULPS       Z30, Z2, Z2
+	VMULPS       Z30, Z3, Z3
+	VMULPS       Z30, Z4, Z4
+	VMULPS       Z30, Z5, Z5
+	VMULPS       Z30, Z6, Z6
+	VMULPS       Z30, Z7, Z7
+	VMULPS       Z30, Z8, Z8
+	VMULPS       Z30, Z9, Z9
+	VMULPS       Z30, Z10, Z10
+	VMULPS       Z30, Z11, Z11
+	VMULPS       Z30, Z12, Z12
+	VMULPS       Z30, Z13, Z13
+	MOVB         acc+52(FP), AL
+	MOVL         mask+48(FP), CX
+
+	// Columns outside the matrix are masked off.
+	KMOVW     CX, K1
+	TESTB     AL, AL
+	JZ        edgestore
+	MOVQ      BX, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z0, Z0
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z1, Z1
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z2, Z2
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z3, Z3
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z4, Z4
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z5, Z5
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z6, Z6
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z7, Z7
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z8, Z8
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z9, Z9
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z10, Z10
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z11, Z11
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z12, Z12
+	ADDQ      SI, DI
+	VMOVUPS.Z (DI), K1, Z28
+	VADDPS    Z28, Z13, Z13
+
+edgestore:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z8, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z9, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z10, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z11, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z12, K1, (BX)
+	ADDQ    SI, BX
+	VMOVUPS Z13, K1, (BX)
 	VZEROUPPER
 	RET

@@ -87,3 +87,185 @@ func sgemm13x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32,
 //
 //go:noescape
 func sgemm14x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm8x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 8×32 tile c;
+// the columns of a are lda apart and copied to the panel ap.
+//
+//go:noescape
+func sgemm8x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm8x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 8×32 tile c;
+// the rows of b are ldb apart and copied to the panel bp.
+//
+//go:noescape
+func sgemm8x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+
+// sgemm8x8AVX512 adds (acc) or assigns alpha·a·b to the 8×8 tile c;
+// only columns whose bit in mask is set are read and written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm8x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm8x16AVX512 adds (acc) or assigns alpha·a·b to the 8×16 tile c;
+// only columns whose bit in mask is set are read and written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm8x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm9x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 9×32 tile c;
+// the columns of a are lda apart and copied to the panel ap.
+//
+//go:noescape
+func sgemm9x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm9x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 9×32 tile c;
+// the rows of b are ldb apart and copied to the panel bp.
+//
+//go:noescape
+func sgemm9x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+
+// sgemm9x8AVX512 adds (acc) or assigns alpha·a·b to the 9×8 tile c;
+// only columns whose bit in mask is set are read and written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm9x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm9x16AVX512 adds (acc) or assigns alpha·a·b to the 9×16 tile c;
+// only columns whose bit in mask is set are read and written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm9x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm10x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 10×32 tile c;
+// the columns of a are lda apart and copied to the panel ap.
+//
+//go:noescape
+func sgemm10x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm10x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 10×32 tile c;
+// the rows of b are ldb apart and copied to the panel bp.
+//
+//go:noescape
+func sgemm10x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+
+// sgemm10x8AVX512 adds (acc) or assigns alpha·a·b to the 10×8 tile c;
+// only columns whose bit in mask is set are read and written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm10x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm10x16AVX512 adds (acc) or assigns alpha·a·b to the 10×16 tile c;
+// only columns whose bit in mask is set are read and written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm10x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm11x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 11×32 tile c;
+// the columns of a are lda apart and copied to the panel ap.
+//
+//go:noescape
+func sgemm11x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm11x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 11×32 tile c;
+// the rows of b are ldb apart and copied to the panel bp.
+//
+//go:noescape
+func sgemm11x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+
+// sgemm11x8AVX512 adds (acc) or assigns alpha·a·b to the 11×8 tile c;
+// only columns whose bit in mask is set are read and written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm11x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm11x16AVX512 adds (acc) or assigns alpha·a·b to the 11×16 tile c;
+// only columns whose bit in mask is set are read and written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm11x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm12x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 12×32 tile c;
+// the columns of a are lda apart and copied to the panel ap.
+//
+//go:noescape
+func sgemm12x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm12x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 12×32 tile c;
+// the rows of b are ldb apart and copied to the panel bp.
+//
+//go:noescape
+func sgemm12x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+
+// sgemm12x8AVX512 adds (acc) or assigns alpha·a·b to the 12×8 tile c;
+// only columns whose bit in mask is set are read and written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm12x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm12x16AVX512 adds (acc) or assigns alpha·a·b to the 12×16 tile c;
+// only columns whose bit in mask is set are read and written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm12x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm13x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 13×32 tile c;
+// the columns of a are lda apart and copied to the panel ap.
+//
+//go:noescape
+func sgemm13x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm13x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 13×32 tile c;
+// the rows of b are ldb apart and copied to the panel bp.
+//
+//go:noescape
+func sgemm13x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+
+// sgemm13x8AVX512 adds (acc) or assigns alpha·a·b to the 13×8 tile c;
+// only columns whose bit in mask is set are read and written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm13x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm13x16AVX512 adds (acc) or assigns alpha·a·b to the 13×16 tile c;
+// only columns whose bit in mask is set are read and written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm13x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm14x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 14×32 tile c;
+// the columns of a are lda apart and copied to the panel ap.
+//
+//go:noescape
+func sgemm14x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm14x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 14×32 tile c;
+// the rows of b are ldb apart and copied to the panel bp.
+//
+//go:noescape
+func sgemm14x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
+
+// sgemm14x8AVX512 adds (acc) or assigns alpha·a·b to the 14×8 tile c;
+// only columns whose bit in mask is set are read and written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm14x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm14x16AVX512 adds (acc) or assigns alpha·a·b to the 14×16 tile c;
+// only columns whose bit in mask is set are read and written.
+// The other columns of the panel b are not looked at.
+//
+//go:noescape
+func sgemm14x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)

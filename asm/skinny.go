@@ -9,9 +9,11 @@ const MaxDotRows = 6
 //
 //	out[4·i+j] = Σ x[i·ldx+p]·w[j·ldw+p]
 //
-// It reads W once, from memory if it must, and X from cache. The order of the
-// sums depends on the instruction set and k alone.
-func DotRows(m, k int, x []float32, ldx int, w []float32, ldw int, out *[4 * MaxDotRows]float32) {
+// It reads W once, from memory if it must, and X from cache. The vector kernels
+// ask for the four rows of next, of the same size and distance, to be fetched
+// meanwhile; they are not read and may end before, but next must not be empty if
+// k is not 0. The order of the sums depends on the instruction set and k alone.
+func DotRows(m, k int, x []float32, ldx int, w []float32, ldw int, next []float32, out *[4 * MaxDotRows]float32) {
 	if m < 1 || m > MaxDotRows || k < 0 || ldx < k || ldw < k || len(x) < (m-1)*ldx+k || len(w) < 3*ldw+k {
 		panic("asm: slice too short")
 	}
@@ -25,7 +27,7 @@ func DotRows(m, k int, x []float32, ldx int, w []float32, ldw int, out *[4 * Max
 		race.Write(out[:4*m])
 	}
 	whole := k &^ 15 // a multiple of any vector
-	dotRows(m, whole, x, ldx, w, ldw, out)
+	dotRows(m, whole, x, ldx, w, ldw, next, out)
 	if whole < k {
 		for i := range m {
 			for j := range 4 {

@@ -5,22 +5,22 @@
 package asm
 
 // dot1x4AVX2 sets out[4i+j] to the sum of x[i·ldx+p]·w[j·ldw+p] over p < k,
-// i < 1, j < 4; k is a multiple of 8.
+// i < 1, j < 4; k is a multiple of 8. As much of next as of w is prefetched.
 //
 //go:noescape
-func dot1x4AVX2(k int, x *float32, ldx int, w *float32, ldw int, out *float32)
+func dot1x4AVX2(k int, x *float32, ldx int, w *float32, ldw int, next *float32, out *float32)
 
 // dot2x4AVX2 sets out[4i+j] to the sum of x[i·ldx+p]·w[j·ldw+p] over p < k,
-// i < 2, j < 4; k is a multiple of 8.
+// i < 2, j < 4; k is a multiple of 8. As much of next as of w is prefetched.
 //
 //go:noescape
-func dot2x4AVX2(k int, x *float32, ldx int, w *float32, ldw int, out *float32)
+func dot2x4AVX2(k int, x *float32, ldx int, w *float32, ldw int, next *float32, out *float32)
 
 // dot3x4AVX2 sets out[4i+j] to the sum of x[i·ldx+p]·w[j·ldw+p] over p < k,
-// i < 3, j < 4; k is a multiple of 8.
+// i < 3, j < 4; k is a multiple of 8. As much of next as of w is prefetched.
 //
 //go:noescape
-func dot3x4AVX2(k int, x *float32, ldx int, w *float32, ldw int, out *float32)
+func dot3x4AVX2(k int, x *float32, ldx int, w *float32, ldw int, next *float32, out *float32)
 
 // rank4AVX2 adds a[4·i+p]·b[p·ldb+j], p = 0 to 3 in turn, to c[i·ldc+j] for i < m,
 // j < n; n is a multiple of 16, m and n are positive.

@@ -524,6 +524,352 @@ done:
 	VZEROUPPER
 	RET
 
+// func expAVX2(n int, x *float32, y *float32)
+// Requires: AVX, AVX2
+TEXT ·expAVX2(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	XORQ BX, BX
+
+wide:
+	CMPQ         AX, $0x00000020
+	JLT          wideend
+	VMOVUPS      (CX)(BX*4), Y0
+	VBROADCASTSS expHighAVX2<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VBROADCASTSS expLowAVX2<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y1
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y1, Y1
+	VSUBPS       Y3, Y1, Y2
+	VPSUBD       Y3, Y1, Y1
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y0, Y3
+	VMULPS       Y3, Y2, Y2
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS expOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VPSRAD       $0x01, Y1, Y0
+	VPSUBD       Y0, Y1, Y1
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y3
+	VPADDD       Y3, Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VMULPS       Y0, Y2, Y2
+	VPADDD       Y3, Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (DX)(BX*4)
+	VMOVUPS      32(CX)(BX*4), Y0
+	VBROADCASTSS expHighAVX2<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VBROADCASTSS expLowAVX2<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y1
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y1, Y1
+	VSUBPS       Y3, Y1, Y2
+	VPSUBD       Y3, Y1, Y1
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y0, Y3
+	VMULPS       Y3, Y2, Y2
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS expOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VPSRAD       $0x01, Y1, Y0
+	VPSUBD       Y0, Y1, Y1
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y3
+	VPADDD       Y3, Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VMULPS       Y0, Y2, Y2
+	VPADDD       Y3, Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 32(DX)(BX*4)
+	VMOVUPS      64(CX)(BX*4), Y0
+	VBROADCASTSS expHighAVX2<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VBROADCASTSS expLowAVX2<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y1
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y1, Y1
+	VSUBPS       Y3, Y1, Y2
+	VPSUBD       Y3, Y1, Y1
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y0, Y3
+	VMULPS       Y3, Y2, Y2
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS expOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VPSRAD       $0x01, Y1, Y0
+	VPSUBD       Y0, Y1, Y1
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y3
+	VPADDD       Y3, Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VMULPS       Y0, Y2, Y2
+	VPADDD       Y3, Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 64(DX)(BX*4)
+	VMOVUPS      96(CX)(BX*4), Y0
+	VBROADCASTSS expHighAVX2<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VBROADCASTSS expLowAVX2<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y1
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y1, Y1
+	VSUBPS       Y3, Y1, Y2
+	VPSUBD       Y3, Y1, Y1
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y0, Y3
+	VMULPS       Y3, Y2, Y2
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS expOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VPSRAD       $0x01, Y1, Y0
+	VPSUBD       Y0, Y1, Y1
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y3
+	VPADDD       Y3, Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VMULPS       Y0, Y2, Y2
+	VPADDD       Y3, Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 96(DX)(BX*4)
+	ADDQ         $0x00000020, BX
+	SUBQ         $0x00000020, AX
+	JMP          wide
+
+wideend:
+single:
+	CMPQ         AX, $0x00000008
+	JLT          singleend
+	VMOVUPS      (CX)(BX*4), Y0
+	VBROADCASTSS expHighAVX2<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VBROADCASTSS expLowAVX2<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y1
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y1, Y1
+	VSUBPS       Y3, Y1, Y2
+	VPSUBD       Y3, Y1, Y1
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y0, Y3
+	VMULPS       Y3, Y2, Y2
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS expOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VPSRAD       $0x01, Y1, Y0
+	VPSUBD       Y0, Y1, Y1
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y3
+	VPADDD       Y3, Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VMULPS       Y0, Y2, Y2
+	VPADDD       Y3, Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (DX)(BX*4)
+	ADDQ         $0x00000008, BX
+	SUBQ         $0x00000008, AX
+	JMP          single
+
+singleend:
+	TESTQ AX, AX
+	JZ    done
+
+	// The rest one by one.
+rest:
+	VMOVSS       (CX)(BX*4), X0
+	VBROADCASTSS expHighAVX2<>+0(SB), X1
+	VMINPS       X0, X1, X0
+	VBROADCASTSS expLowAVX2<>+0(SB), X1
+	VMAXPS       X0, X1, X0
+	VBROADCASTSS expLog2eAVX2<>+0(SB), X1
+	VMULPS       X1, X0, X1
+	VBROADCASTSS expMagicAVX2<>+0(SB), X3
+	VADDPS       X3, X1, X1
+	VSUBPS       X3, X1, X2
+	VPSUBD       X3, X1, X1
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), X3
+	VMULPS       X3, X2, X3
+	VSUBPS       X3, X0, X0
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), X3
+	VMULPS       X3, X2, X3
+	VSUBPS       X3, X0, X0
+	VBROADCASTSS expPoly0AVX2<>+0(SB), X2
+	VMULPS       X0, X2, X2
+	VBROADCASTSS expPoly1AVX2<>+0(SB), X3
+	VADDPS       X3, X2, X2
+	VMULPS       X0, X2, X2
+	VBROADCASTSS expPoly2AVX2<>+0(SB), X3
+	VADDPS       X3, X2, X2
+	VMULPS       X0, X2, X2
+	VBROADCASTSS expPoly3AVX2<>+0(SB), X3
+	VADDPS       X3, X2, X2
+	VMULPS       X0, X2, X2
+	VBROADCASTSS expPoly4AVX2<>+0(SB), X3
+	VADDPS       X3, X2, X2
+	VMULPS       X0, X0, X3
+	VMULPS       X3, X2, X2
+	VADDPS       X0, X2, X2
+	VBROADCASTSS expOneAVX2<>+0(SB), X0
+	VADDPS       X0, X2, X2
+	VPSRAD       $0x01, X1, X0
+	VPSUBD       X0, X1, X1
+	VBROADCASTSS expBiasAVX2<>+0(SB), X3
+	VPADDD       X3, X0, X0
+	VPSLLD       $0x17, X0, X0
+	VMULPS       X0, X2, X2
+	VPADDD       X3, X1, X1
+	VPSLLD       $0x17, X1, X1
+	VMULPS       X1, X2, X2
+	VMOVSS       X2, (DX)(BX*4)
+	INCQ         BX
+	DECQ         AX
+	JNZ          rest
+
+done:
+	VZEROUPPER
+	RET
+
+DATA expHighAVX2<>+0(SB)/4, $0x42b20000
+GLOBL expHighAVX2<>(SB), RODATA|NOPTR, $4
+
+DATA expLowAVX2<>+0(SB)/4, $0xc2d00000
+GLOBL expLowAVX2<>(SB), RODATA|NOPTR, $4
+
+DATA expLog2eAVX2<>+0(SB)/4, $0x3fb8aa3b
+GLOBL expLog2eAVX2<>(SB), RODATA|NOPTR, $4
+
+DATA expMagicAVX2<>+0(SB)/4, $0x4b400000
+GLOBL expMagicAVX2<>(SB), RODATA|NOPTR, $4
+
+DATA expLn2HiAVX2<>+0(SB)/4, $0x3f318000
+GLOBL expLn2HiAVX2<>(SB), RODATA|NOPTR, $4
+
+DATA expLn2LoAVX2<>+0(SB)/4, $0xb95e8083
+GLOBL expLn2LoAVX2<>(SB), RODATA|NOPTR, $4
+
+DATA expBiasAVX2<>+0(SB)/4, $0x0000007f
+GLOBL expBiasAVX2<>(SB), RODATA|NOPTR, $4
+
+DATA expPoly0AVX2<>+0(SB)/4, $0x3ab6887f
+GLOBL expPoly0AVX2<>(SB), RODATA|NOPTR, $4
+
+DATA expPoly1AVX2<>+0(SB)/4, $0x3c0905b2
+GLOBL expPoly1AVX2<>(SB), RODATA|NOPTR, $4
+
+DATA expPoly2AVX2<>+0(SB)/4, $0x3d2aaa8d
+GLOBL expPoly2AVX2<>(SB), RODATA|NOPTR, $4
+
+DATA expPoly3AVX2<>+0(SB)/4, $0x3e2aaa6f
+GLOBL expPoly3AVX2<>(SB), RODATA|NOPTR, $4
+
+DATA expPoly4AVX2<>+0(SB)/4, $0x3f000000
+GLOBL expPoly4AVX2<>(SB), RODATA|NOPTR, $4
+
+DATA expOneAVX2<>+0(SB)/4, $0x3f800000
+GLOBL expOneAVX2<>(SB), RODATA|NOPTR, $4
+
 // func dotAVX2(n int, x *float32, y *float32, sums *float32)
 // Requires: AVX
 TEXT ·dotAVX2(SB), NOSPLIT, $0-32

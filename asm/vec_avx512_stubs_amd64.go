@@ -39,6 +39,11 @@ func reluBackwardAVX512(n int, one float32, slope float32, x *float32, dy *float
 //go:noescape
 func sgdAVX512(n int, lr float32, decay float32, momentum float32, dw *float32, h *float32, w *float32)
 
+// expAVX512 computes y[i] = exp(x[i]) for 0 ≤ i < n.
+//
+//go:noescape
+func expAVX512(n int, x *float32, y *float32)
+
 // dotAVX512 adds x[i]·y[i] to sums[i mod 64] for 0 ≤ i < n, n a multiple of 64.
 //
 //go:noescape

@@ -1,6 +1,10 @@
 package asm
 
-import "crema/internal/race"
+import (
+	"math"
+
+	"crema/internal/race"
+)
 
 // Winograd convolution F(4×4,3×3) (Lavin and Gray, "Fast Algorithms for
 // Convolutional Neural Networks", 2016): 4×4 pixels of output from 6×6 of
@@ -35,6 +39,9 @@ const (
 	winoNA = 1 / (2 * winoA2 * (winoB2 - winoA2))
 	winoNB = 1 / (2 * winoB2 * (winoB2 - winoA2))
 )
+
+// negInf is the bound of what is not bounded.
+var negInf = float32(math.Inf(-1))
 
 // The matrices, row after row; unused columns are zero.
 var (
@@ -71,7 +78,7 @@ var (
 // element (i, j) of tile t lies at (6i+j)·ldp + t·ldt.
 type WinoKernel struct {
 	Name   string
-	MR, MC int // tallest tile of Rows and of Cols
+	MR, MC int // most rows of a block of Rows and of Cols
 	NR     int // width of a tile, a multiple of 16
 	isa    isa
 }
@@ -87,47 +94,59 @@ func Wino() *WinoKernel { return &winoKernels[current.Load()] }
 
 const errWino = "asm: slice too short for a Winograd kernel"
 
-// Rows adds (acc) or assigns to the mr×NR tile c, its rows ldc apart, the
-// product of mr rows of a, kc long and lda apart, and the panel b, kc rows of
-// NR. mr is from 1 to MR. Every 32 terms are added up by themselves, because the
-// transforms magnify errors. It panics if a slice is too short, as all kernels
-// do.
-func (k *WinoKernel) Rows(mr, kc int, a []float32, lda int, b, c []float32, ldc int, acc bool) {
-	if uint(mr-1) >= uint(k.MR) || kc < 0 || lda < 0 || len(a) < (mr-1)*lda+kc {
+// Rows adds (acc) or assigns to c, blocks·mr rows of NR, ldc apart, the product
+// of as many rows of a and the panel b, 16·groups rows of NR. mr is from 1 to MR.
+// a is in groups of 16 columns, lda apart, each with its rows one after the
+// other. Every 32 terms are added up by themselves, because the transforms
+// magnify errors. It panics if a slice is too short, as all kernels do.
+//
+// A goroutine cannot be interrupted meanwhile: blocks·groups should be some
+// hundreds at most.
+func (k *WinoKernel) Rows(blocks, mr, groups int, a []float32, lda int, b, c []float32, ldc int, acc bool) {
+	if blocks <= 0 {
+		return
+	}
+	rows := blocks * mr
+	if uint(mr-1) >= uint(k.MR) || groups < 1 || lda < 0 || len(a) < (groups-1)*lda+rows*WinoLanes {
 		panic(errWino)
 	}
 	if race.Enabled {
-		for i := range mr {
-			race.Read(a[i*lda:][:kc])
+		for g := range groups {
+			race.Read(a[g*lda:][:rows*WinoLanes])
 		}
 	}
-	k.check(mr, kc, b, c, ldc)
-	k.rows(mr, kc, a, lda, b, c, ldc, acc)
+	k.check(rows, groups*WinoLanes, b, c, ldc)
+	k.rows(blocks, mr, groups, a, lda, b, c, ldc, acc)
 }
 
-// Cols is Rows with the transpose of the first mr ≤ MC columns of a, which has kc
-// rows of NR; the terms are added up one after the other.
-func (k *WinoKernel) Cols(mr, kc int, a, b, c []float32, ldc int, acc bool) {
-	if uint(mr-1) >= uint(k.MC) || kc < 1 || len(a) < (kc-1)*k.NR+mr {
+// Cols adds (acc) or assigns to c, blocks·mr rows of NR, ldc apart, the product
+// of the transpose of as many columns of a and the panel b, both kc rows of NR.
+// mr is from 1 to MC, and the terms are added up one after the other.
+func (k *WinoKernel) Cols(blocks, mr, kc int, a, b, c []float32, ldc int, acc bool) {
+	if blocks <= 0 {
+		return
+	}
+	rows := blocks * mr
+	if uint(mr-1) >= uint(k.MC) || rows > k.NR || kc < 1 || len(a) < (kc-1)*k.NR+rows {
 		panic(errWino)
 	}
 	if race.Enabled {
 		for i := range kc {
-			race.Read(a[i*k.NR:][:mr])
+			race.Read(a[i*k.NR:][:rows])
 		}
 	}
-	k.check(mr, kc, b, c, ldc)
-	k.cols(mr, kc, a, b, c, ldc, acc)
+	k.check(rows, kc, b, c, ldc)
+	k.cols(blocks, mr, kc, a, b, c, ldc, acc)
 }
 
 // check is what Rows and Cols have in common.
-func (k *WinoKernel) check(mr, kc int, b, c []float32, ldc int) {
-	if len(b) < kc*k.NR || ldc < k.NR || len(c) < (mr-1)*ldc+k.NR {
+func (k *WinoKernel) check(rows, kc int, b, c []float32, ldc int) {
+	if len(b) < kc*k.NR || ldc < k.NR || len(c) < (rows-1)*ldc+k.NR {
 		panic(errWino)
 	}
 	if race.Enabled {
 		race.Read(b[:kc*k.NR])
-		for i := range mr {
+		for i := range rows {
 			race.Write(c[i*ldc:][:k.NR])
 		}
 	}
@@ -157,8 +176,10 @@ func racePixels(rows, cols int, s []float32, lds int, access func([]float32)) {
 }
 
 // Input computes Bᵀ·d·B for n tiles of a row. Pixel (r, c) of tile t is the
-// vector at r·lds + (4t+c)·16 of src.
-func (k *WinoKernel) Input(n int, src []float32, lds int, dst []float32, ldt, ldp int) {
+// vector at r·lds + (4t+c)·16 of src. If dst is too large to be found in a cache
+// later, stream spares the caches, where the instruction set and the alignment of
+// dst let it.
+func (k *WinoKernel) Input(n int, src []float32, lds int, dst []float32, ldt, ldp int, stream bool) {
 	if n <= 0 {
 		return
 	}
@@ -170,12 +191,12 @@ func (k *WinoKernel) Input(n int, src []float32, lds int, dst []float32, ldt, ld
 		racePixels(6, 4*n+2, src, lds, race.Read)
 		raceTiles(n, dst, ldt, ldp, race.Write)
 	}
-	k.input(n, src, lds, dst, ldt, ldp)
+	k.input(n, src, lds, dst, ldt, ldp, stream)
 }
 
 // Gradient computes A·dy·Aᵀ for n tiles of a row. Pixel (r, c) of tile t is the
-// vector at r·lds + (4t+c)·16 of src.
-func (k *WinoKernel) Gradient(n int, src []float32, lds int, dst []float32, ldt, ldp int) {
+// vector at r·lds + (4t+c)·16 of src. stream is as for Input.
+func (k *WinoKernel) Gradient(n int, src []float32, lds int, dst []float32, ldt, ldp int, stream bool) {
 	if n <= 0 {
 		return
 	}
@@ -187,7 +208,7 @@ func (k *WinoKernel) Gradient(n int, src []float32, lds int, dst []float32, ldt,
 		racePixels(4, 4*n, src, lds, race.Read)
 		raceTiles(n, dst, ldt, ldp, race.Write)
 	}
-	k.gradient(n, src, lds, dst, ldt, ldp)
+	k.gradient(n, src, lds, dst, ldt, ldp, stream)
 }
 
 // Filter computes G·g·Gᵀ for n filters. Tap i of nine of filter t is the vector
@@ -211,9 +232,10 @@ func (k *WinoKernel) Filter(n int, src []float32, off, ldc, next int, dst []floa
 	k.filter(n, src, off, ldc, next, dst, ldt, ldp)
 }
 
-// Output computes Aᵀ·m·A and adds bias, for n tiles of a row. Pixel (r, c) of
-// tile t is the vector at r·ldd + (4t+c)·16 of dst.
-func (k *WinoKernel) Output(n int, src []float32, ldt, ldp int, bias *[WinoLanes]float32, dst []float32, ldd int) {
+// Output computes max(low, Aᵀ·m·A + bias) for n tiles of a row; a NaN stays one.
+// Pixel (r, c) of tile t is the vector at r·ldd + (4t+c)·16 of dst. stream is as
+// for Input.
+func (k *WinoKernel) Output(n int, src []float32, ldt, ldp int, bias *[WinoLanes]float32, low float32, dst []float32, ldd int, stream bool) {
 	if n <= 0 {
 		return
 	}
@@ -225,7 +247,7 @@ func (k *WinoKernel) Output(n int, src []float32, ldt, ldp int, bias *[WinoLanes
 		raceTiles(n, src, ldt, ldp, race.Read)
 		racePixels(4, 4*n, dst, ldd, race.Write)
 	}
-	k.output(n, src, ldt, ldp, bias, dst, ldd)
+	k.output(n, src, ldt, ldp, bias, low, dst, ldd, stream)
 }
 
 // Weights computes Gᵀ·u·G for n filters: nine vectors each, one filter after
@@ -243,4 +265,20 @@ func (k *WinoKernel) Weights(n int, src []float32, ldt, ldp int, dst []float32) 
 		race.Write(dst[:9*n*WinoLanes])
 	}
 	k.weights(n, src, ldt, ldp, dst)
+}
+
+// Sums adds up n vectors of 16 lanes.
+func (k *WinoKernel) Sums(n int, src []float32, dst *[WinoLanes]float32) {
+	if n < 0 || len(src) < n*WinoLanes {
+		panic(errWino)
+	}
+	race.Read(src[:n*WinoLanes])
+	k.sums(n, src, dst)
+}
+
+// Prefetch asks for x to be brought near, while there is something else to do.
+func (k *WinoKernel) Prefetch(x []float32) {
+	if len(x) > 0 {
+		k.prefetch(x)
+	}
 }

@@ -2,119 +2,131 @@
 
 package asm
 
+import "unsafe"
+
 // As in dispatch_amd64.go, kernels are called by name.
 
-func (k *WinoKernel) rows(mr, kc int, a []float32, lda int, b, c []float32, ldc int, acc bool) {
+func (k *WinoKernel) rows(blocks, mr, groups int, a []float32, lda int, b, c []float32, ldc int, acc bool) {
 	switch k.isa {
 	case avx512:
-		winoRowsAVX512(mr, kc, p(a), lda, p(b), p(c), ldc, acc)
+		winoRowsAVX512(blocks, mr, groups, p(a), lda, p(b), p(c), ldc, acc)
 	case avx2:
-		winoRowsAVX2(mr, kc, p(a), lda, p(b), p(c), ldc, acc)
+		winoRowsAVX2(blocks, mr, groups, p(a), lda, p(b), p(c), ldc, acc)
 	default:
-		winoTileGeneric(mr, kc, winoBlock, a, lda, 1, b, c, ldc, acc)
+		winoRowsGeneric(blocks*mr, groups, a, lda, b, c, ldc, acc)
 	}
 }
 
-func (k *WinoKernel) cols(mr, kc int, a, b, c []float32, ldc int, acc bool) {
+func (k *WinoKernel) cols(blocks, mr, kc int, a, b, c []float32, ldc int, acc bool) {
 	switch k.isa {
 	case avx512:
-		winoColsAVX512(mr, kc, p(a), p(b), p(c), ldc, acc)
+		winoColsAVX512(blocks, mr, kc, p(a), p(b), p(c), ldc, acc)
 	case avx2:
-		winoColsAVX2(mr, kc, p(a), p(b), p(c), ldc, acc)
+		winoColsAVX2(blocks, mr, kc, p(a), p(b), p(c), ldc, acc)
 	default:
-		winoTileGeneric(mr, kc, kc, a, 1, k.NR, b, c, ldc, acc)
+		winoColsGeneric(blocks*mr, kc, a, b, c, ldc, acc)
 	}
 }
 
-func winoRowsAVX512(mr, kc int, a *float32, lda int, b, c *float32, ldc int, acc bool) {
+func winoRowsAVX512(blocks, mr, groups int, a *float32, lda int, b, c *float32, ldc int, acc bool) {
 	switch mr {
 	case 7:
-		wino16Rows7x32AVX512(kc, a, lda, b, c, ldc, acc)
+		wino16Rows7x32AVX512(blocks, groups, a, lda, b, c, ldc, acc)
 	case 6:
-		wino16Rows6x32AVX512(kc, a, lda, b, c, ldc, acc)
+		wino16Rows6x32AVX512(blocks, groups, a, lda, b, c, ldc, acc)
 	case 5:
-		wino16Rows5x32AVX512(kc, a, lda, b, c, ldc, acc)
+		wino16Rows5x32AVX512(blocks, groups, a, lda, b, c, ldc, acc)
 	case 4:
-		wino16Rows4x32AVX512(kc, a, lda, b, c, ldc, acc)
+		wino16Rows4x32AVX512(blocks, groups, a, lda, b, c, ldc, acc)
 	case 3:
-		wino16Rows3x32AVX512(kc, a, lda, b, c, ldc, acc)
+		wino16Rows3x32AVX512(blocks, groups, a, lda, b, c, ldc, acc)
 	case 2:
-		wino16Rows2x32AVX512(kc, a, lda, b, c, ldc, acc)
+		wino16Rows2x32AVX512(blocks, groups, a, lda, b, c, ldc, acc)
 	case 1:
-		wino16Rows1x32AVX512(kc, a, lda, b, c, ldc, acc)
+		wino16Rows1x32AVX512(blocks, groups, a, lda, b, c, ldc, acc)
 	}
 }
 
-func winoColsAVX512(mr, kc int, a *float32, b, c *float32, ldc int, acc bool) {
+func winoColsAVX512(blocks, mr, kc int, a *float32, b, c *float32, ldc int, acc bool) {
 	switch mr {
 	case 14:
-		wino16Cols14x32AVX512(kc, a, b, c, ldc, acc)
+		wino16Cols14x32AVX512(blocks, kc, a, b, c, ldc, acc)
 	case 13:
-		wino16Cols13x32AVX512(kc, a, b, c, ldc, acc)
+		wino16Cols13x32AVX512(blocks, kc, a, b, c, ldc, acc)
 	case 12:
-		wino16Cols12x32AVX512(kc, a, b, c, ldc, acc)
+		wino16Cols12x32AVX512(blocks, kc, a, b, c, ldc, acc)
 	case 11:
-		wino16Cols11x32AVX512(kc, a, b, c, ldc, acc)
+		wino16Cols11x32AVX512(blocks, kc, a, b, c, ldc, acc)
 	case 10:
-		wino16Cols10x32AVX512(kc, a, b, c, ldc, acc)
+		wino16Cols10x32AVX512(blocks, kc, a, b, c, ldc, acc)
 	case 9:
-		wino16Cols9x32AVX512(kc, a, b, c, ldc, acc)
+		wino16Cols9x32AVX512(blocks, kc, a, b, c, ldc, acc)
 	case 8:
-		wino16Cols8x32AVX512(kc, a, b, c, ldc, acc)
+		wino16Cols8x32AVX512(blocks, kc, a, b, c, ldc, acc)
 	case 7:
-		wino16Cols7x32AVX512(kc, a, b, c, ldc, acc)
+		wino16Cols7x32AVX512(blocks, kc, a, b, c, ldc, acc)
 	case 6:
-		wino16Cols6x32AVX512(kc, a, b, c, ldc, acc)
+		wino16Cols6x32AVX512(blocks, kc, a, b, c, ldc, acc)
 	case 5:
-		wino16Cols5x32AVX512(kc, a, b, c, ldc, acc)
+		wino16Cols5x32AVX512(blocks, kc, a, b, c, ldc, acc)
 	case 4:
-		wino16Cols4x32AVX512(kc, a, b, c, ldc, acc)
+		wino16Cols4x32AVX512(blocks, kc, a, b, c, ldc, acc)
 	case 3:
-		wino16Cols3x32AVX512(kc, a, b, c, ldc, acc)
+		wino16Cols3x32AVX512(blocks, kc, a, b, c, ldc, acc)
 	case 2:
-		wino16Cols2x32AVX512(kc, a, b, c, ldc, acc)
+		wino16Cols2x32AVX512(blocks, kc, a, b, c, ldc, acc)
 	case 1:
-		wino16Cols1x32AVX512(kc, a, b, c, ldc, acc)
+		wino16Cols1x32AVX512(blocks, kc, a, b, c, ldc, acc)
 	}
 }
 
-func winoRowsAVX2(mr, kc int, a *float32, lda int, b, c *float32, ldc int, acc bool) {
+func winoRowsAVX2(blocks, mr, groups int, a *float32, lda int, b, c *float32, ldc int, acc bool) {
 	switch mr {
 	case 6:
-		wino16Rows6x16AVX2(kc, a, lda, b, c, ldc, acc)
+		wino16Rows6x16AVX2(blocks, groups, a, lda, b, c, ldc, acc)
 	case 5:
-		wino16Rows5x16AVX2(kc, a, lda, b, c, ldc, acc)
+		wino16Rows5x16AVX2(blocks, groups, a, lda, b, c, ldc, acc)
 	case 4:
-		wino16Rows4x16AVX2(kc, a, lda, b, c, ldc, acc)
+		wino16Rows4x16AVX2(blocks, groups, a, lda, b, c, ldc, acc)
 	case 3:
-		wino16Rows3x16AVX2(kc, a, lda, b, c, ldc, acc)
+		wino16Rows3x16AVX2(blocks, groups, a, lda, b, c, ldc, acc)
 	case 2:
-		wino16Rows2x16AVX2(kc, a, lda, b, c, ldc, acc)
+		wino16Rows2x16AVX2(blocks, groups, a, lda, b, c, ldc, acc)
 	case 1:
-		wino16Rows1x16AVX2(kc, a, lda, b, c, ldc, acc)
+		wino16Rows1x16AVX2(blocks, groups, a, lda, b, c, ldc, acc)
 	}
 }
 
-func winoColsAVX2(mr, kc int, a *float32, b, c *float32, ldc int, acc bool) {
+func winoColsAVX2(blocks, mr, kc int, a *float32, b, c *float32, ldc int, acc bool) {
 	switch mr {
 	case 6:
-		wino16Cols6x16AVX2(kc, a, b, c, ldc, acc)
+		wino16Cols6x16AVX2(blocks, kc, a, b, c, ldc, acc)
 	case 5:
-		wino16Cols5x16AVX2(kc, a, b, c, ldc, acc)
+		wino16Cols5x16AVX2(blocks, kc, a, b, c, ldc, acc)
 	case 4:
-		wino16Cols4x16AVX2(kc, a, b, c, ldc, acc)
+		wino16Cols4x16AVX2(blocks, kc, a, b, c, ldc, acc)
 	case 3:
-		wino16Cols3x16AVX2(kc, a, b, c, ldc, acc)
+		wino16Cols3x16AVX2(blocks, kc, a, b, c, ldc, acc)
 	case 2:
-		wino16Cols2x16AVX2(kc, a, b, c, ldc, acc)
+		wino16Cols2x16AVX2(blocks, kc, a, b, c, ldc, acc)
 	case 1:
-		wino16Cols1x16AVX2(kc, a, b, c, ldc, acc)
+		wino16Cols1x16AVX2(blocks, kc, a, b, c, ldc, acc)
 	}
 }
 
-func (k *WinoKernel) input(n int, src []float32, lds int, dst []float32, ldt, ldp int) {
+// wholeLines reports whether vectors of 16 lanes in dst, ld1 and ld2 apart, are
+// whole lines of a cache: only such may be written past it.
+func wholeLines(dst []float32, ld1, ld2 int) bool {
+	return uintptr(unsafe.Pointer(p(dst)))%64 == 0 && ld1%WinoLanes == 0 && ld2%WinoLanes == 0
+}
+
+func (k *WinoKernel) input(n int, src []float32, lds int, dst []float32, ldt, ldp int, stream bool) {
 	switch k.isa {
 	case avx512:
+		if stream && wholeLines(dst, ldt, ldp) {
+			wino16InputStreamAVX512(n, p(src), lds, p(dst), ldt, ldp)
+			return
+		}
 		wino16InputAVX512(n, p(src), lds, p(dst), ldt, ldp)
 	case avx2:
 		for h := 0; h < WinoLanes; h += 8 {
@@ -125,9 +137,13 @@ func (k *WinoKernel) input(n int, src []float32, lds int, dst []float32, ldt, ld
 	}
 }
 
-func (k *WinoKernel) gradient(n int, src []float32, lds int, dst []float32, ldt, ldp int) {
+func (k *WinoKernel) gradient(n int, src []float32, lds int, dst []float32, ldt, ldp int, stream bool) {
 	switch k.isa {
 	case avx512:
+		if stream && wholeLines(dst, ldt, ldp) {
+			wino16GradientStreamAVX512(n, p(src), lds, p(dst), ldt, ldp)
+			return
+		}
 		wino16GradientAVX512(n, p(src), lds, p(dst), ldt, ldp)
 	case avx2:
 		for h := 0; h < WinoLanes; h += 8 {
@@ -151,16 +167,20 @@ func (k *WinoKernel) filter(n int, src []float32, off, ldc, next int, dst []floa
 	}
 }
 
-func (k *WinoKernel) output(n int, src []float32, ldt, ldp int, bias *[WinoLanes]float32, dst []float32, ldd int) {
+func (k *WinoKernel) output(n int, src []float32, ldt, ldp int, bias *[WinoLanes]float32, low float32, dst []float32, ldd int, stream bool) {
 	switch k.isa {
 	case avx512:
-		wino16OutputAVX512(n, p(src), ldt, ldp, &bias[0], p(dst), ldd)
+		if stream && wholeLines(dst, ldd, 0) {
+			wino16OutputStreamAVX512(n, p(src), ldt, ldp, &bias[0], low, p(dst), ldd)
+			return
+		}
+		wino16OutputAVX512(n, p(src), ldt, ldp, &bias[0], low, p(dst), ldd)
 	case avx2:
 		for h := 0; h < WinoLanes; h += 8 {
-			wino16OutputAVX2(n, p(src[h:]), ldt, ldp, &bias[h], p(dst[h:]), ldd)
+			wino16OutputAVX2(n, p(src[h:]), ldt, ldp, &bias[h], low, p(dst[h:]), ldd)
 		}
 	default:
-		winoReduce(&winoA, 4, n, src, ldt, ldp, bias, dst, ldd, 4*WinoLanes)
+		winoReduce(&winoA, 4, n, src, ldt, ldp, bias, low, dst, ldd, 4*WinoLanes)
 	}
 }
 
@@ -173,6 +193,30 @@ func (k *WinoKernel) weights(n int, src []float32, ldt, ldp int, dst []float32) 
 			wino16WeightsAVX2(n, p(src[h:]), ldt, ldp, p(dst[h:]))
 		}
 	default:
-		winoReduce(&winoG, 3, n, src, ldt, ldp, nil, dst, 3*WinoLanes, 9*WinoLanes)
+		winoReduce(&winoG, 3, n, src, ldt, ldp, nil, negInf, dst, 3*WinoLanes, 9*WinoLanes)
+	}
+}
+
+func (k *WinoKernel) sums(n int, src []float32, dst *[WinoLanes]float32) {
+	if n == 0 || k.isa == generic {
+		winoSumsGeneric(n, src, dst)
+		return
+	}
+	if k.isa == avx512 {
+		wino16SumsAVX512(n, p(src), &dst[0])
+		return
+	}
+	for h := 0; h < WinoLanes; h += 8 {
+		wino16SumsAVX2(n, p(src[h:]), &dst[h])
+	}
+}
+
+func (k *WinoKernel) prefetch(x []float32) {
+	const line = 16
+	switch k.isa {
+	case avx512:
+		wino16PrefetchAVX512((len(x)+line-1)/line, p(x))
+	case avx2:
+		wino16PrefetchAVX2((len(x)+line-1)/line, p(x))
 	}
 }

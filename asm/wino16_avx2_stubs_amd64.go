@@ -4,77 +4,77 @@
 
 package asm
 
-// wino16Rows1x16AVX2 adds (acc) or assigns to the 1×16 tile c the product of a (1 rows, lda
-// apart) and the panel b.
+// wino16Rows1x16AVX2 adds (acc) or assigns to tiles c, 1×16, the products of blocks > 0
+// times 1 rows of a, in groups > 0 of 16 columns, lda apart, and the panel b.
 //
 //go:noescape
-func wino16Rows1x16AVX2(kc int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
+func wino16Rows1x16AVX2(blocks int, groups int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
 
-// wino16Rows2x16AVX2 adds (acc) or assigns to the 2×16 tile c the product of a (2 rows, lda
-// apart) and the panel b.
+// wino16Rows2x16AVX2 adds (acc) or assigns to tiles c, 2×16, the products of blocks > 0
+// times 2 rows of a, in groups > 0 of 16 columns, lda apart, and the panel b.
 //
 //go:noescape
-func wino16Rows2x16AVX2(kc int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
+func wino16Rows2x16AVX2(blocks int, groups int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
 
-// wino16Rows3x16AVX2 adds (acc) or assigns to the 3×16 tile c the product of a (3 rows, lda
-// apart) and the panel b.
+// wino16Rows3x16AVX2 adds (acc) or assigns to tiles c, 3×16, the products of blocks > 0
+// times 3 rows of a, in groups > 0 of 16 columns, lda apart, and the panel b.
 //
 //go:noescape
-func wino16Rows3x16AVX2(kc int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
+func wino16Rows3x16AVX2(blocks int, groups int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
 
-// wino16Rows4x16AVX2 adds (acc) or assigns to the 4×16 tile c the product of a (4 rows, lda
-// apart) and the panel b.
+// wino16Rows4x16AVX2 adds (acc) or assigns to tiles c, 4×16, the products of blocks > 0
+// times 4 rows of a, in groups > 0 of 16 columns, lda apart, and the panel b.
 //
 //go:noescape
-func wino16Rows4x16AVX2(kc int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
+func wino16Rows4x16AVX2(blocks int, groups int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
 
-// wino16Rows5x16AVX2 adds (acc) or assigns to the 5×16 tile c the product of a (5 rows, lda
-// apart) and the panel b.
+// wino16Rows5x16AVX2 adds (acc) or assigns to tiles c, 5×16, the products of blocks > 0
+// times 5 rows of a, in groups > 0 of 16 columns, lda apart, and the panel b.
 //
 //go:noescape
-func wino16Rows5x16AVX2(kc int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
+func wino16Rows5x16AVX2(blocks int, groups int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
 
-// wino16Rows6x16AVX2 adds (acc) or assigns to the 6×16 tile c the product of a (6 rows, lda
-// apart) and the panel b.
+// wino16Rows6x16AVX2 adds (acc) or assigns to tiles c, 6×16, the products of blocks > 0
+// times 6 rows of a, in groups > 0 of 16 columns, lda apart, and the panel b.
 //
 //go:noescape
-func wino16Rows6x16AVX2(kc int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
+func wino16Rows6x16AVX2(blocks int, groups int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
 
-// wino16Cols1x16AVX2 adds (acc) or assigns to the 1×16 tile c the product of the transpose of
-// 1 columns of a, whose rows are 16 wide, and the panel b.
+// wino16Cols1x16AVX2 adds (acc) or assigns to tiles c, 1×16, the products of the transposes
+// of blocks > 0 times 1 columns of a, whose rows are 16 wide, and the panel b.
 //
 //go:noescape
-func wino16Cols1x16AVX2(kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols1x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
 
-// wino16Cols2x16AVX2 adds (acc) or assigns to the 2×16 tile c the product of the transpose of
-// 2 columns of a, whose rows are 16 wide, and the panel b.
+// wino16Cols2x16AVX2 adds (acc) or assigns to tiles c, 2×16, the products of the transposes
+// of blocks > 0 times 2 columns of a, whose rows are 16 wide, and the panel b.
 //
 //go:noescape
-func wino16Cols2x16AVX2(kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols2x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
 
-// wino16Cols3x16AVX2 adds (acc) or assigns to the 3×16 tile c the product of the transpose of
-// 3 columns of a, whose rows are 16 wide, and the panel b.
+// wino16Cols3x16AVX2 adds (acc) or assigns to tiles c, 3×16, the products of the transposes
+// of blocks > 0 times 3 columns of a, whose rows are 16 wide, and the panel b.
 //
 //go:noescape
-func wino16Cols3x16AVX2(kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols3x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
 
-// wino16Cols4x16AVX2 adds (acc) or assigns to the 4×16 tile c the product of the transpose of
-// 4 columns of a, whose rows are 16 wide, and the panel b.
+// wino16Cols4x16AVX2 adds (acc) or assigns to tiles c, 4×16, the products of the transposes
+// of blocks > 0 times 4 columns of a, whose rows are 16 wide, and the panel b.
 //
 //go:noescape
-func wino16Cols4x16AVX2(kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols4x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
 
-// wino16Cols5x16AVX2 adds (acc) or assigns to the 5×16 tile c the product of the transpose of
-// 5 columns of a, whose rows are 16 wide, and the panel b.
+// wino16Cols5x16AVX2 adds (acc) or assigns to tiles c, 5×16, the products of the transposes
+// of blocks > 0 times 5 columns of a, whose rows are 16 wide, and the panel b.
 //
 //go:noescape
-func wino16Cols5x16AVX2(kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols5x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
 
-// wino16Cols6x16AVX2 adds (acc) or assigns to the 6×16 tile c the product of the transpose of
-// 6 columns of a, whose rows are 16 wide, and the panel b.
+// wino16Cols6x16AVX2 adds (acc) or assigns to tiles c, 6×16, the products of the transposes
+// of blocks > 0 times 6 columns of a, whose rows are 16 wide, and the panel b.
 //
 //go:noescape
-func wino16Cols6x16AVX2(kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols6x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16InputAVX2 transforms n > 0 tiles of 6×6 pixels, 8 lanes each.
 //
@@ -94,9 +94,19 @@ func wino16FilterAVX2(n int, src *float32, ldc int, next int, dst *float32, ldt 
 // wino16OutputAVX2 transforms n > 0 tiles back to 4×4 pixels, 8 lanes each.
 //
 //go:noescape
-func wino16OutputAVX2(n int, src *float32, ldt int, ldp int, bias *float32, dst *float32, ldd int)
+func wino16OutputAVX2(n int, src *float32, ldt int, ldp int, bias *float32, low float32, dst *float32, ldd int)
 
 // wino16WeightsAVX2 transforms n > 0 tiles back to 3×3 taps of a weight gradient, 8 lanes each.
 //
 //go:noescape
 func wino16WeightsAVX2(n int, src *float32, ldt int, ldp int, dst *float32)
+
+// wino16SumsAVX2 adds up n ≥ 0 vectors of 8 lanes.
+//
+//go:noescape
+func wino16SumsAVX2(n int, src *float32, dst *float32)
+
+// wino16PrefetchAVX2 asks for n > 0 lines of 64 bytes to be brought near, into the second cache.
+//
+//go:noescape
+func wino16PrefetchAVX2(n int, src *float32)

@@ -80,7 +80,8 @@ func TestWinoTransforms(t *testing.T) {
 	kerneltest.EachISA(t, func(t *testing.T) {
 		k := asm.Wino()
 		for _, atEnd := range []bool{true, false} {
-			for _, n := range []int{1, 2, 5} {
+			for i, n := range []int{1, 1, 2, 2, 5, 5} {
+				stream := i%2 == 1
 				slice := func(size int) []float32 {
 					s := kerneltest.Guarded(t, size, atEnd)
 					kerneltest.Normals(uint64(size), s)
@@ -90,6 +91,9 @@ func TestWinoTransforms(t *testing.T) {
 				// column that the input's undoes.
 				sign := []float64{1, -1, -1, 1, 1, 1}
 				ldt, ldp := l+3, n*(l+3)+5
+				if stream { // whole lines
+					ldt, ldp = 2*l, n*2*l+l
+				}
 				expanded := 35*ldp + (n-1)*ldt + l
 				each := func(t *testing.T, what string, m [][]float64, signs bool, dst []float32, pixel func(tile, r, c, lane int) float32) {
 					t.Helper()
@@ -107,11 +111,11 @@ func TestWinoTransforms(t *testing.T) {
 				}
 				lds := (4*n + 3) * l
 				src, dst := slice(5*lds+(4*n+2)*l), slice(expanded)
-				k.Input(n, src, lds, dst, ldt, ldp)
+				k.Input(n, src, lds, dst, ldt, ldp, stream)
 				each(t, "input", bt, true, dst, func(tile, r, c, lane int) float32 { return src[r*lds+(4*tile+c)*l+lane] })
 
 				src = slice(3*lds + 4*n*l)
-				k.Gradient(n, src, lds, dst, ldt, ldp)
+				k.Gradient(n, src, lds, dst, ldt, ldp, stream)
 				each(t, "gradient", a, false, dst, func(tile, r, c, lane int) float32 { return src[r*lds+(4*tile+c)*l+lane] })
 
 				for _, ldc := range []int{l, l + 1, -l} {
@@ -126,14 +130,38 @@ func TestWinoTransforms(t *testing.T) {
 				m := slice(expanded)
 				var bias [l]float32
 				kerneltest.Normals(5, bias[:])
-				lds = 4*n*l + 7
+				lds = 4*n*l + 16
 				dst = slice(3*lds + 4*n*l)
-				k.Output(n, m, ldt, ldp, &bias, dst, lds)
-				for tile := range n {
-					for i := range 16 * l {
-						r, c, lane := i/l/4, i/l%4, i%l
-						v, scale := sandwich(at, r, c, func(r, c int) float32 { return m[(6*r+c)*ldp+tile*ldt+lane] })
-						near(t, "output", dst[r*lds+(4*tile+c)*l+lane], v+float64(bias[lane]), scale+1)
+				for _, low := range []float32{float32(math.Inf(-1)), 0, 0.25} {
+					k.Output(n, m, ldt, ldp, &bias, low, dst, lds, stream)
+					for tile := range n {
+						for i := range 16 * l {
+							r, c, lane := i/l/4, i/l%4, i%l
+							v, scale := sandwich(at, r, c, func(r, c int) float32 { return m[(6*r+c)*ldp+tile*ldt+lane] })
+							near(t, "output", dst[r*lds+(4*tile+c)*l+lane], max(v+float64(bias[lane]), float64(low)), scale+1)
+						}
+					}
+				}
+				was := m[7]
+				m[7] = kerneltest.NaN // lane 7 of a point that all pixels depend on
+				k.Output(n, m, ldt, ldp, &bias, 0, dst, lds, false)
+				if v := dst[7]; v == v {
+					t.Fatalf("NaN became %v", v)
+				}
+				m[7] = was
+
+				for _, n := range []int{0, n, 4 * n, 4*n + 3} {
+					src := slice(n * l)
+					var sums [l]float32
+					kerneltest.Fill(sums[:], kerneltest.NaN)
+					k.Sums(n, src, &sums)
+					for lane := range l {
+						var v, scale float64
+						for i := range n {
+							v += float64(src[i*l+lane])
+							scale += math.Abs(float64(src[i*l+lane]))
+						}
+						near(t, "sum", sums[lane], v, scale)
 					}
 				}
 				// The same signs again, once in all.
@@ -158,52 +186,68 @@ func TestWinoTransforms(t *testing.T) {
 // TestWinoTiles computes every height of tile on operands between protected
 // pages.
 func TestWinoTiles(t *testing.T) {
+	const l = asm.WinoLanes
 	kerneltest.EachISA(t, func(t *testing.T) {
 		k := asm.Wino()
 		for _, atEnd := range []bool{true, false} {
-			for _, kc := range []int{1, 2, 3, 4, 7, 31, 32, 33, 68, 129} {
+			for _, kc := range []int{1, 2, 3, 4, 7, 16, 32, 48, 68, 128} {
 				b := kerneltest.Guarded(t, kc*k.NR, atEnd)
 				kerneltest.Integers(2, b)
-				whole := kerneltest.Guarded(t, max(k.MR, k.MC)*(kc+3)+kc*k.NR, atEnd)
-				for mr := 1; mr <= max(k.MR, k.MC); mr++ {
-					lda, ldc := kc+3, k.NR+2
-					for _, acc := range []bool{false, true} {
-						for _, rows := range []bool{true, false} {
-							size, most := (mr-1)*lda+kc, k.MR
-							at := func(i, p int) int { return i*lda + p }
+				most := max(3*k.MR, k.NR)
+				whole := kerneltest.Guarded(t, kc*(most+3), atEnd)
+				for _, rows := range []bool{true, false} {
+					for mr := 1; mr <= map[bool]int{true: k.MR, false: k.MC}[rows]; mr++ {
+						for _, blocks := range []int{1, 2, 3} {
+							m := blocks * mr
+							lda, ldc := m*l+5, k.NR+2
+							size := (kc/l-1)*lda + m*l
+							at := func(i, p int) int { return p/l*lda + i*l + p%l }
 							if !rows {
-								size, most = (kc-1)*k.NR+mr, k.MC
+								size = (kc-1)*k.NR + m
 								at = func(i, p int) int { return p*k.NR + i }
 							}
-							if mr > most {
+							if m > most || rows && kc%l != 0 || !rows && m > k.NR {
 								continue
 							}
-							a, c := whole[:size], kerneltest.Shared(t, (mr-1)*ldc+k.NR, atEnd)
-							if atEnd {
-								a = whole[len(whole)-size:]
-							}
-							kerneltest.Integers(1, a)
-							kerneltest.Integers(3, c)
-							want := append([]float32(nil), c...)
-							for i := range mr {
-								for j := range k.NR {
-									if !acc {
-										want[i*ldc+j], c[i*ldc+j] = 0, kerneltest.NaN
-									}
-									for p := range kc {
-										want[i*ldc+j] += a[at(i, p)] * b[p*k.NR+j]
+							for _, acc := range []bool{false, true} {
+								a, c := whole[:size], kerneltest.Shared(t, (m-1)*ldc+k.NR, atEnd)
+								if atEnd {
+									a = whole[len(whole)-size:]
+								}
+								kerneltest.Integers(1, a)
+								kerneltest.Integers(3, c)
+								want := append([]float32(nil), c...)
+								for i := range m {
+									for j := range k.NR {
+										if !acc {
+											want[i*ldc+j], c[i*ldc+j] = 0, kerneltest.NaN
+										}
+										for p := range kc {
+											want[i*ldc+j] += a[at(i, p)] * b[p*k.NR+j]
+										}
 									}
 								}
+								if rows {
+									k.Rows(blocks, mr, kc/l, a, lda, b, c, ldc, acc)
+								} else {
+									k.Cols(blocks, mr, kc, a, b, c, ldc, acc)
+								}
+								kerneltest.Same(t, fmt.Sprintf("rows=%v blocks=%d mr=%d kc=%d acc=%v", rows, blocks, mr, kc, acc), c, want)
 							}
-							if rows {
-								k.Rows(mr, kc, a, lda, b, c, ldc, acc)
-							} else {
-								k.Cols(mr, kc, a, b, c, ldc, acc)
-							}
-							kerneltest.Same(t, fmt.Sprintf("rows=%v mr=%d kc=%d acc=%v", rows, mr, kc, acc), c, want)
 						}
 					}
 				}
+			}
+		}
+	})
+}
+
+// TestWinoPrefetch: asking for memory is harmless, whole lines or not.
+func TestWinoPrefetch(t *testing.T) {
+	kerneltest.EachISA(t, func(t *testing.T) {
+		for _, atEnd := range []bool{true, false} {
+			for _, n := range []int{0, 1, 15, 16, 17, 100} {
+				asm.Wino().Prefetch(kerneltest.Guarded(t, n, atEnd))
 			}
 		}
 	})
@@ -214,17 +258,19 @@ func TestWinoPanics(t *testing.T) {
 	full := make([]float32, 40*asm.WinoPoints*asm.WinoLanes)
 	var bias [asm.WinoLanes]float32
 	for name, f := range map[string]func(){
-		"rows mr":   func() { k.Rows(k.MR+1, 1, full, 1, full, full, k.NR, false) },
-		"rows a":    func() { k.Rows(2, 3, full[:6], 4, full, full, k.NR, false) },
-		"rows b":    func() { k.Rows(1, 2, full, 2, full[:2*k.NR-1], full, k.NR, false) },
-		"rows c":    func() { k.Rows(2, 1, full, 1, full, full[:2*k.NR-1], k.NR, false) },
-		"cols a":    func() { k.Cols(2, 2, full[:k.NR+1], full, full, k.NR, false) },
-		"cols mr":   func() { k.Cols(0, 1, full, full, full, k.NR, false) },
-		"input src": func() { k.Input(1, full[:5*96+95], 96, full, 16, 16) },
-		"input dst": func() { k.Input(1, full, 96, full[:36*16-1], 16, 16) },
-		"gradient":  func() { k.Gradient(1, full[:4*64-1], 64, full, 16, 16) },
+		"rows mr":   func() { k.Rows(1, k.MR+1, 1, full, 1, full, full, k.NR, false) },
+		"rows a":    func() { k.Rows(1, 2, 3, full[:95], 32, full, full, k.NR, false) },
+		"rows b":    func() { k.Rows(1, 1, 2, full, 16, full[:32*k.NR-1], full, k.NR, false) },
+		"rows c":    func() { k.Rows(2, 1, 1, full, 1, full, full[:2*k.NR-1], k.NR, false) },
+		"cols a":    func() { k.Cols(1, 2, 2, full[:k.NR+1], full, full, k.NR, false) },
+		"cols n":    func() { k.Cols(k.NR, 2, 1, full, full, full, k.NR, false) },
+		"cols mr":   func() { k.Cols(1, 0, 1, full, full, full, k.NR, false) },
+		"input src": func() { k.Input(1, full[:5*96+95], 96, full, 16, 16, false) },
+		"input dst": func() { k.Input(1, full, 96, full[:36*16-1], 16, 16, false) },
+		"gradient":  func() { k.Gradient(1, full[:4*64-1], 64, full, 16, 16, false) },
 		"filter":    func() { k.Filter(1, full, 127, -16, 0, full, 16, 16) },
-		"output":    func() { k.Output(1, full, 16, 16, &bias, full[:4*64-1], 64) },
+		"output":    func() { k.Output(1, full, 16, 16, &bias, 0, full[:4*64-1], 64, false) },
+		"sums":      func() { k.Sums(3, full[:3*16-1], &bias) },
 		"weights":   func() { k.Weights(1, full, 16, 16, full[:9*16-1]) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -255,10 +301,11 @@ func BenchmarkWino(b *testing.B) {
 		}
 		k := asm.Wino()
 		for name, f := range map[string]func(){
-			"input":    func() { k.Input(n, src, 58*l, dst, 80, ldp) },
-			"gradient": func() { k.Gradient(n, src, 56*l, dst, 80, ldp) },
+			"input":    func() { k.Input(n, src, 58*l, dst, 80, ldp, false) },
+			"gradient": func() { k.Gradient(n, src, 56*l, dst, 80, ldp, false) },
 			"filter":   func() { k.Filter(n, src, 0, l, 9*l, dst, 80, ldp) },
-			"output":   func() { k.Output(n, src, 80, ldp, &bias, dst, 56*l) },
+			"output":   func() { k.Output(n, src, 80, ldp, &bias, 0, dst, 56*l, false) },
+			"sums":     func() { k.Sums(16*n, src, &bias) },
 			"weights":  func() { k.Weights(n, src, 80, ldp, dst) },
 		} {
 			b.Run(fmt.Sprintf("isa=%s/transform=%s", isa, name), func(b *testing.B) {
@@ -270,8 +317,8 @@ func BenchmarkWino(b *testing.B) {
 		}
 		for _, kc := range []int{64, 256} {
 			for name, f := range map[string]func() int{
-				"rows": func() int { k.Rows(k.MR, kc, src, kc+16, src[1<<16:], dst, 80, false); return k.MR },
-				"cols": func() int { k.Cols(k.MC, kc, src, src[1<<16:], dst, 80, true); return k.MC },
+				"rows": func() int { k.Rows(8, k.MR, kc/l, src, 60*l, src[1<<16:], dst, 80, false); return 8 * k.MR },
+				"cols": func() int { k.Cols(k.NR/k.MC, k.MC, kc, src, src[1<<16:], dst, 80, true); return k.NR / k.MC * k.MC },
 			} {
 				b.Run(fmt.Sprintf("isa=%s/product=%s/kc=%d", isa, name, kc), func(b *testing.B) {
 					mr := 0

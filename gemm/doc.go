@@ -7,12 +7,17 @@
 //
 // The product is cut into tiles that a micro-kernel of package asm computes
 // from panels of A and B (Goto and van de Geijn, Anatomy of High-Performance
-// Matrix Multiplication, 2008; Van Zee and van de Geijn, BLIS, 2015). Here A is
-// packed once for the whole product, all workers together; then blocks of C
-// are handed out, and for each a worker packs a block of B of KC×NC elements,
-// which stays in the level-2 cache, while panels of A stream past it. NC
-// follows from the size of that cache. A is packed in slices of rows if it is
-// very large.
+// Matrix Multiplication, 2008; Van Zee and van de Geijn, BLIS, 2015). C is cut
+// into a few parts of equal size, and each is computed by one worker from
+// panels that it packs itself: so there is nothing to wait for but the end.
+//
+// A part is made in one of two orders. By columns: a block of A is packed and
+// stays in the level-2 cache, while panels of B pass by, one at a time. Or by
+// rows, with the roles of A and B exchanged. A panel of the operand that passes
+// by is packed while the first tile that needs it is computed, if it is stored
+// so that nothing has to be transposed for that; packing it then costs next to
+// nothing, and the order is chosen so that it is the operand that is most to
+// pack. Panels are so deep that little time is spent between tiles.
 //
 // Products of a few rows with a large B (fully connected layers with small
 // batches) read B where it lies, once: they are limited by memory. SGDOuter makes

@@ -4,7 +4,6 @@ import (
 	"sync"
 
 	"crema/asm"
-	"crema/internal/par"
 )
 
 // Transpose says whether an operand is used as it is stored or transposed.
@@ -16,13 +15,9 @@ const (
 	Trans   Transpose = true
 )
 
-const (
-	// serial is the number of multiply-adds below which a product is not
-	// worth waking other workers for.
-	serial = 1 << 18
-	// maxPacked bounds the elements of A that are packed at a time (16 MB).
-	maxPacked = 1 << 22
-)
+// serial is the number of multiply-adds below which a product is not worth
+// waking other workers for.
+const serial = 1 << 18
 
 // Sgemm computes C = alpha·op(A)·op(B) + beta·C, where op(X) is X or its
 // transpose.
@@ -56,7 +51,7 @@ func Sgemm(transA, transB Transpose, m, n, k int, alpha float32, a []float32, ld
 		}
 	}
 	j := getJob()
-	*j = job{transA: transA, transB: transB, m: m, n: n, k: k, alpha: alpha, a: a, lda: lda, b: b, ldb: ldb, beta: beta, c: c, ldc: ldc, packed: j.packed}
+	*j = job{transA: transA, transB: transB, m: m, n: n, k: k, alpha: alpha, a: a, lda: lda, b: b, ldb: ldb, beta: beta, c: c, ldc: ldc}
 	if m*n*max(k, 1) <= serial {
 		j.threads = 1
 	}
@@ -86,23 +81,21 @@ type job struct {
 	lda, ldb, ldc  int
 	threads        int // 0: all
 
-	// The present slice of rows.
-	packed     Packed
-	row0       int
-	phase      phase
-	packGroups int
-	rowGroups  int
-	colGroups  int
-	rows       []float32 // op(A) of a skinny product
-	depth      int       // rows of B that are added at a time, if B is not transposed
+	phase     phase
+	rowGroups int
+	colGroups int
+	cut       blocking
+	scratch   []float32 // for the packed operands of all parts, if there are few
+	rows      []float32 // op(A) of a skinny product
+	ldr       int       // distance of the rows, if B is transposed
+	depth     int       // rows of B that are added at a time, if B is not transposed
 }
 
 type phase int
 
 const (
-	packPhase phase = iota
-	multiplyPhase
-	dotPhase // skinny products: see there
+	blockPhase phase = iota
+	dotPhase         // skinny products: see there
 	rankPhase
 )
 
@@ -135,62 +128,20 @@ func (j *job) run() {
 		j.runSkinny()
 		return
 	}
-	slices := min(ceilDiv(j.m*j.k, maxPacked), j.m)
-	rows := ceilDiv(j.m, slices)
-	for j.row0 = 0; j.row0 < j.m; j.row0 += rows {
-		m := min(rows, j.m-j.row0)
-		j.packed.Reset(m, j.k)
-		j.rowGroups, j.colGroups = j.packed.Split(j.n, j.threads)
-		j.packGroups = min(j.packed.Panels(), 32)
-		j.phase = packPhase
-		par.Run(j.threads, j.packGroups, j)
-		j.phase = multiplyPhase
-		par.Run(j.threads, j.rowGroups*j.colGroups, j)
-		j.packed.Release()
-	}
+	j.phase = blockPhase
+	j.runBlocks()
 }
 
 // Do does one task of the present phase.
 func (j *job) Do(task int) {
 	switch j.phase {
+	case blockPhase:
+		j.block(task)
 	case dotPhase:
 		j.dots(task)
-		return
 	case rankPhase:
 		j.ranks(task)
-		return
 	}
-	p := &j.packed
-	rowPanels := p.Panels()
-	if j.phase == packPhase {
-		lo, hi := part(rowPanels, j.packGroups, task)
-		if j.transA {
-			p.PackTransposed(lo, hi, j.a[j.row0:], j.lda)
-			return
-		}
-		for i := lo; i < hi; i++ {
-			i0, _ := p.PanelRows(i)
-			p.PackPanel(i, j.a[(j.row0+i0)*j.lda:], j.lda)
-		}
-		return
-	}
-	nr := p.Width()
-	lo, hi := part(rowPanels, j.rowGroups, task%j.rowGroups)
-	jlo, jhi := part(ceilDiv(j.n, nr), j.colGroups, task/j.rowGroups)
-	j0 := jlo * nr
-	n := min(jhi*nr, j.n) - j0
-	i0, i1 := j.row0+lo*p.mr, j.row0+min(hi*p.mr, p.m)
-	if j.beta != 0 && j.beta != 1 {
-		j.scale(i0, i1, j0, j0+n)
-	}
-	bp, buf := packing.Get(p.PanelSize(n))
-	c := j.c[i0*j.ldc+j0:]
-	for b := range p.Blocks() {
-		p0, kc := p.Block(b)
-		packB(nr, j.transB, j.b, j.ldb, p0, kc, j0, n, bp)
-		p.Multiply(b, lo, hi, j.alpha, bp, n, c, j.ldc, b > 0 || j.beta != 0)
-	}
-	packing.Put(buf)
 }
 
 // scale multiplies a part of C by beta.
@@ -207,6 +158,3 @@ func (j *job) scale(i0, i1, j0, j1 int) {
 		}
 	}
 }
-
-// part returns the range of part i when n things are cut into equal parts.
-func part(n, parts, i int) (lo, hi int) { return n * i / parts, n * (i + 1) / parts }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"crema/asm"
+	"crema/bench"
+	"crema/internal/cpu"
 	"crema/internal/kerneltest"
 	"crema/internal/race"
 	"crema/internal/ref"
@@ -170,16 +172,21 @@ func TestSgemmGuarded(t *testing.T) {
 	})
 }
 
-// TestSgemmSlices is tall enough that A is packed in several slices.
-func TestSgemmSlices(t *testing.T) {
+// TestSgemmBlocks is so large that the rows, the columns and the depth are all
+// cut into several blocks.
+func TestSgemmBlocks(t *testing.T) {
 	if race.Enabled {
 		t.Skip("about values and bounds, and slow under the race detector")
 	}
-	const m, n, k = 3 * maxPacked / 2048, 3, 2048
-	o := newOperands(NoTrans, NoTrans, m, n, k, 0, heap, kerneltest.Integers)
-	want := o.reference(1, 1)
-	o.run(1, 1)
-	kerneltest.Close(t, "c", o.c, want, 0)
+	depth := asm.Sgemm().KC
+	for _, tr := range transposes {
+		for _, s := range [][3]int{{cpu.L2()/4/depth + 1, 70, depth + 1}, {70, cpu.L2()/4/depth + 1, depth + 1}, {packedRows/64 + 1, 35, 64}} {
+			o := newOperands(tr.a, tr.b, s[0], s[1], s[2], 0, heap, kerneltest.Integers)
+			want := o.reference(1, 1)
+			o.run(1, 1)
+			kerneltest.Close(t, fmt.Sprint(tr.name, s), o.c, want, 0)
+		}
+	}
 }
 
 func TestSgemmSameBitsForAnyThreads(t *testing.T) {
@@ -271,54 +278,29 @@ func TestSgemmPanics(t *testing.T) {
 	Sgemm(NoTrans, NoTrans, 0, 2, 2, 1, nil, 2, nil, 2, 0, nil, 2)
 }
 
-// shapes of VGG-16 at batch 6, as matrix products.
-var shapes = []struct {
-	name    string
-	a, b    Transpose
-	m, n, k int
-}{
-	{"256", NoTrans, NoTrans, 256, 256, 256},
-	{"1024", NoTrans, NoTrans, 1024, 1024, 1024},
-	{"2048", NoTrans, NoTrans, 2048, 2048, 2048},
-	{"conv1_2", NoTrans, NoTrans, 64, 50176, 576},
-	{"conv2_2", NoTrans, NoTrans, 128, 12544, 1152},
-	{"conv3_2", NoTrans, NoTrans, 256, 3136, 2304},
-	{"conv4_2", NoTrans, NoTrans, 512, 784, 4608},
-	{"conv5", NoTrans, NoTrans, 512, 196, 4608},
-	{"conv3_2_weights", NoTrans, Trans, 256, 2304, 3136},
-	{"conv4_2_data", Trans, NoTrans, 4608, 784, 512},
-	{"fc6", NoTrans, Trans, 6, 4096, 25088},
-	{"fc6_data", NoTrans, NoTrans, 6, 25088, 4096},
-	{"fc6_weights", Trans, NoTrans, 4096, 25088, 6},
-}
-
+// BenchmarkSgemm measures square products and those of VGG-16's convolutions of
+// one image, in the transposition that their direction has.
 func BenchmarkSgemm(b *testing.B) {
-	was := asm.ISA()
-	defer func() {
-		if err := asm.Select(was); err != nil {
-			b.Fatal(err)
+	shapes := bench.Squares()
+	for _, c := range bench.Convs(1) {
+		for _, d := range bench.Directions {
+			shapes = append(shapes, c.GEMM(d))
 		}
-	}()
-	for _, isa := range asm.Available() {
-		if err := asm.Select(isa); err != nil {
-			b.Fatal(err)
-		}
+	}
+	kerneltest.EachBench(b, func(b *testing.B) {
 		for _, s := range shapes {
-			for _, threads := range []int{1, 2} {
-				if threads > runtime.NumCPU() {
-					continue
-				}
-				b.Run(fmt.Sprintf("isa=%s/shape=%s/threads=%d", isa, s.name, threads), func(b *testing.B) {
-					o := newOperands(s.a, s.b, s.m, s.n, s.k, 0, heap, kerneltest.Integers)
+			for threads := 1; threads <= min(2, runtime.NumCPU()); threads++ {
+				name := strings.ReplaceAll(s.Name, " ", "_")
+				b.Run(fmt.Sprintf("shape=%s/op=%s/threads=%d", name, s.Transposition(), threads), func(b *testing.B) {
+					o := newOperands(Transpose(s.TransA), Transpose(s.TransB), s.M, s.N, s.K, 0, heap, kerneltest.Integers)
 					atThreads(threads, func() {
 						for b.Loop() {
 							o.run(1, 0)
 						}
 					})
-					flops := 2 * float64(s.m) * float64(s.n) * float64(s.k) * float64(b.N)
-					b.ReportMetric(flops/float64(b.Elapsed().Nanoseconds()), "GFLOPS")
+					kerneltest.ReportFlops(b, s.Flops(), threads)
 				})
 			}
 		}
-	}
+	})
 }

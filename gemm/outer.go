@@ -39,14 +39,21 @@ func SGDOuter(s Step, m, n, k int, a []float32, lda int, b []float32, ldb int, h
 	checkMatrix(m, n, h, n)
 	checkMatrix(m, n, w, n)
 	j := getOuterJob()
-	*j = outerJob{step: s, m: m, n: n, k: k, a: a, lda: lda, b: b, ldb: ldb, h: h, w: w}
+	*j = outerJob{step: s, m: m, n: n, k: k, a: a, lda: lda, h: h, w: w}
 	groups := ceilDiv(m, asm.OuterRows)
 	threads := 0
 	if m*n*k <= serial {
 		threads = 1
 	}
 	j.tasks = min(groups, outerTasks)
+	var buf *par.Buffer
+	j.ldb = spread(n)
+	j.b, buf = packing.Get(k * j.ldb)
+	for p := range k {
+		copy(j.b[p*j.ldb:][:n], b[p*ldb:])
+	}
 	par.Run(threads, j.tasks, j)
+	packing.Put(buf)
 	putOuterJob(j)
 }
 
@@ -57,7 +64,7 @@ type outerJob struct {
 	step     Step
 	m, n, k  int
 	tasks    int
-	a, b     []float32
+	a, b     []float32 // b is a copy
 	lda, ldb int
 	h, w     []float32
 }
@@ -86,12 +93,18 @@ func putOuterJob(j *outerJob) {
 	outerJobs.Unlock()
 }
 
+// rows returns one part of the rows.
+func (j *outerJob) rows(task int) (lo, hi int) {
+	lo, hi = part(ceilDiv(j.m, asm.OuterRows), j.tasks, task)
+	return lo * asm.OuterRows, min(hi*asm.OuterRows, j.m)
+}
+
 // Do makes the step of one part of the rows.
 func (j *outerJob) Do(task int) {
-	lo, hi := part(ceilDiv(j.m, asm.OuterRows), j.tasks, task)
+	lo, hi := j.rows(task)
 	var a [asm.MaxOuterRank * asm.OuterRows]float32
-	for i := lo * asm.OuterRows; i < min(hi*asm.OuterRows, j.m); i += asm.OuterRows {
-		rows := min(asm.OuterRows, j.m-i)
+	for i := lo; i < hi; i += asm.OuterRows {
+		rows := min(asm.OuterRows, hi-i)
 		for p := range j.k {
 			copy(a[p*rows:(p+1)*rows], j.a[p*j.lda+i:])
 		}

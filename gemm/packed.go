@@ -149,20 +149,4 @@ func (p *Packed) BlockWidth() int {
 // PanelSize returns the number of elements a packed block of n columns takes.
 func (p *Packed) PanelSize(n int) int { return ceilDiv(n, p.kern.NR) * p.kern.NR * p.depth }
 
-// packB packs columns j0 ≤ j < j0+n of rows p0 ≤ i < p0+kc of op(B).
-func packB(nr int, trans Transpose, b []float32, ldb, p0, kc, j0, n int, dst []float32) {
-	if trans {
-		for j := 0; j < n; j += nr {
-			asm.Transpose(min(nr, n-j), kc, b[(j0+j)*ldb+p0:], ldb, dst[j*kc:], nr)
-		}
-		return
-	}
-	for s := 0; s < kc; s += rowStep { // see PackTransposed
-		rows := min(rowStep, kc-s)
-		for j := 0; j < n; j += nr {
-			asm.PackRows(rows, nr, 0, min(nr, n-j), b, (p0+s)*ldb+j0+j, ldb, dst[j*kc+s*nr:], nr)
-		}
-	}
-}
-
 func ceilDiv(a, b int) int { return (a + b - 1) / b }

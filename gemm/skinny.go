@@ -17,9 +17,9 @@ const (
 	// is transposed; that much of six rows of A stays in the level-1 cache.
 	skinnyDepth = 1024
 	// skinnyWidth is the most of a row of C that is summed at a time otherwise:
-	// six such rows stay in the level-2 cache, while long pieces of the rows of
-	// B are read, past whose ends little is prefetched in vain.
-	skinnyWidth = 1 << 14
+	// six such rows stay in the level-2 cache, with the rows of B that are
+	// prefetched.
+	skinnyWidth = 1 << 12
 )
 
 // skinny reports whether the product is done without packing B. The portable
@@ -36,7 +36,8 @@ func (j *job) skinny() bool {
 // first: rows one after the other if B is transposed; else in groups of as many
 // columns as rows of B are added at a time.
 func (j *job) runSkinny() {
-	rows, buf := packing.Get(j.m * j.k)
+	j.ldr = spread(j.k)
+	rows, buf := packing.Get(j.m * j.ldr)
 	at := func(i, p int) float32 {
 		if j.transA {
 			return j.alpha * j.a[p*j.lda+i]
@@ -46,7 +47,7 @@ func (j *job) runSkinny() {
 	if j.transB {
 		for i := range j.m {
 			for p := range j.k {
-				rows[i*j.k+p] = at(i, p)
+				rows[i*j.ldr+p] = at(i, p)
 			}
 		}
 	} else {
@@ -60,26 +61,45 @@ func (j *job) runSkinny() {
 		}
 	}
 	j.rows = rows
-	if j.transB {
-		j.phase = dotPhase
-		j.colGroups = min(ceilDiv(j.n, 4), 256)
-	} else {
-		j.phase = rankPhase
-		j.colGroups = ceilDiv(j.n, skinnyWidth)
-		if threads := par.Threads(); j.threads != 1 {
-			j.colGroups = ceilDiv(j.colGroups, threads) * threads
-		}
-	}
+	j.splitSkinny()
 	par.Run(j.threads, j.colGroups, j)
 	j.rows = nil
 	packing.Put(buf)
 }
 
+// splitSkinny cuts the columns of a skinny product into tasks.
+func (j *job) splitSkinny() {
+	if j.transB {
+		j.phase = dotPhase
+		j.colGroups = min(ceilDiv(j.n, 4), 256)
+		return
+	}
+	j.phase = rankPhase
+	j.colGroups = ceilDiv(j.n, skinnyWidth)
+	threads := j.threads
+	if threads <= 0 {
+		threads = par.Threads()
+	}
+	j.colGroups = ceilDiv(j.colGroups, threads) * threads
+}
+
+// dotColumns returns the columns of a task that computes dot products.
+func (j *job) dotColumns(task int) (j0, j1 int) {
+	lo, hi := part(ceilDiv(j.n, 4), j.colGroups, task)
+	return 4 * lo, min(4*hi, j.n)
+}
+
+// rankColumns returns the columns of a task that adds rows.
+func (j *job) rankColumns(task int) (j0, j1 int) {
+	const unit = 32
+	lo, hi := part(ceilDiv(j.n, unit), j.colGroups, task)
+	return lo * unit, min(hi*unit, j.n)
+}
+
 // dots computes columns of C as dot products of rows of A and of the stored B,
 // four rows of B at a time.
 func (j *job) dots(task int) {
-	lo, hi := part(ceilDiv(j.n, 4), j.colGroups, task)
-	j0, j1 := 4*lo, min(4*hi, j.n)
+	j0, j1 := j.dotColumns(task)
 	j.scale(0, j.m, j0, j1)
 	var sums [4 * asm.MaxDotRows]float32
 	for q := j0; q < j1; q += 4 {
@@ -88,9 +108,13 @@ func (j *job) dots(task int) {
 		first := min(q, j.n-4)
 		for p := 0; p < j.k; p += skinnyDepth {
 			kc := min(skinnyDepth, j.k-p)
+			next := j.b[first*j.ldb+p+kc:]
+			if p+kc == j.k {
+				next = j.b[min(q+4, j.n-4)*j.ldb:]
+			}
 			for i := 0; i < j.m; i += asm.MaxDotRows {
 				h := min(asm.MaxDotRows, j.m-i)
-				asm.DotRows(h, kc, j.rows[i*j.k+p:], j.k, j.b[first*j.ldb+p:], j.ldb, &sums)
+				asm.DotRows(h, kc, j.rows[i*j.ldr+p:], j.ldr, j.b[first*j.ldb+p:], j.ldb, next, &sums)
 				for r := range h {
 					row := j.c[(i+r)*j.ldc+first:][:4]
 					for s := q - first; s < 4; s++ {
@@ -102,26 +126,47 @@ func (j *job) dots(task int) {
 	}
 }
 
-// ranks adds to a part of C, which stays in cache, a few rows of B at a time.
+// ranks computes a part of C, which stays in cache in a copy, by adding a few
+// rows of B at a time.
 func (j *job) ranks(task int) {
 	const unit = 32
 	lo, hi := part(ceilDiv(j.n, unit), j.colGroups, task)
 	j0 := lo * unit
 	n := min(hi*unit, j.n) - j0
+	ldc := spread(n)
+	c, buf := packing.Get(j.m * ldc)
 	j.scale(0, j.m, j0, j0+n)
+	for i := range j.m {
+		if j.beta == 0 {
+			clear(c[i*ldc:][:n])
+		} else {
+			copy(c[i*ldc:][:n], j.c[i*j.ldc+j0:])
+		}
+	}
 	p := 0
 	for ; p+j.depth <= j.k; p += j.depth {
-		a, b, c := j.rows[p*j.m:], j.b[p*j.ldb+j0:], j.c[j0:]
+		a, b := j.rows[p*j.m:], j.b[p*j.ldb+j0:]
 		if j.depth == 8 {
-			asm.Rank8(j.m, n, a, b, j.ldb, c, j.ldc)
+			asm.Rank8(j.m, n, a, b, j.ldb, c, ldc)
 		} else {
-			asm.Rank4(j.m, n, a, b, j.ldb, c, j.ldc)
+			asm.Rank4(j.m, n, a, b, j.ldb, c, ldc)
 		}
 	}
 	rest := j.k - p
 	for i := range j.m {
 		for r := range rest {
-			asm.Axpy(j.rows[p*j.m+i*rest+r], j.b[(p+r)*j.ldb+j0:][:n], j.c[i*j.ldc+j0:][:n])
+			asm.Axpy(j.rows[p*j.m+i*rest+r], j.b[(p+r)*j.ldb+j0:][:n], c[i*ldc:][:n])
 		}
+		copy(j.c[i*j.ldc+j0:][:n], c[i*ldc:])
 	}
+	packing.Put(buf)
+}
+
+// spread returns a distance for rows of n elements: an odd number of cache
+// lines. Of rows that are a power of two apart, as the layers of nets have them,
+// elements one below the other meet in one set of the level-1 cache, which holds
+// few of them.
+func spread(n int) int {
+	const line = 64 / 4
+	return (ceilDiv(n, line) | 1) * line
 }

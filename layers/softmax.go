@@ -2,8 +2,9 @@ package layers
 
 import (
 	"fmt"
-	"math"
+	"slices"
 
+	"crema/asm"
 	"crema/internal/par"
 	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
@@ -107,6 +108,17 @@ func (d axisDims) each(f func(at, width int)) {
 // softmax computes the softmax of x into y, which may be x. The maximum is
 // subtracted first so that exp cannot overflow.
 func (d axisDims) softmax(x, y []float32) {
+	if d.channels == 0 {
+		return
+	}
+	if d.inner == 1 {
+		par.For(d.outer, grainFor(d.channels), func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				softmaxRow(x[i*d.channels:][:d.channels], y[i*d.channels:][:d.channels])
+			}
+		})
+		return
+	}
 	d.each(func(at, width int) {
 		var top [columns]float32
 		var sum [columns]float64
@@ -118,10 +130,13 @@ func (d axisDims) softmax(x, y []float32) {
 		}
 		for c := range d.channels {
 			o := at + c*d.inner
+			row := y[o : o+width]
 			for k, v := range x[o : o+width] {
-				e := math.Exp(float64(v - top[k]))
-				sum[k] += e
-				y[o+k] = float32(e)
+				row[k] = v - top[k]
+			}
+			asm.Exp(row, row)
+			for k, e := range row {
+				sum[k] += float64(e)
 			}
 		}
 		for c := range d.channels {
@@ -131,4 +146,17 @@ func (d axisDims) softmax(x, y []float32) {
 			}
 		}
 	})
+}
+
+// softmaxRow is softmax of one position, whose channels lie next to each other.
+func softmaxRow(x, y []float32) {
+	top := slices.Max(x)
+	for i, v := range x {
+		y[i] = v - top
+	}
+	asm.Exp(y, y)
+	sum := asm.Sum(y)
+	for i, e := range y {
+		y[i] = float32(float64(e) / sum)
+	}
 }

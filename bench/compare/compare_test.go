@@ -29,7 +29,7 @@ func answers(t *testing.T, requests ...string) []string {
 func TestServe(t *testing.T) {
 	requests := []string{
 		"sgemm N T 5 7 9", "sgemm T N 5 7 9", "fc forward 6 32 48", "fc data 6 32 48", "fc update 6 32 48",
-		"conv forward 1 3 8 4", "conv data 1 16 8 16", "conv weights 2 16 8 16", "conv forward 1 3 8 4",
+		"conv forward 1 3 8 4 nchw", "conv data 1 16 8 16 blocked", "conv weights 2 16 8 16 blocked", "conv forward 1 3 8 4 blocked",
 		"read 1000", "rmw 1000",
 	}
 	if loop, _ := peakLoop(asm.ISA()); loop != nil {
@@ -44,7 +44,7 @@ func TestServe(t *testing.T) {
 }
 
 func TestServeErrors(t *testing.T) {
-	requests := []string{"", "sgemm", "sgemm N N 1 2", "sgemm N N 0 1 1", "sgemm N N x 1 1", "fc sideways 1 2 3", "conv up 1 2 3 4", "conv forward 1 2 3", "vgg train", "peak 1 2", "dance 1"}
+	requests := []string{"", "sgemm", "sgemm N N 1 2", "sgemm N N 0 1 1", "sgemm N N x 1 1", "fc sideways 1 2 3", "conv up 1 2 3 4 nchw", "conv forward 1 2 3 nchw", "conv forward 1 2 3 4", "vgg train", "peak 1 2", "dance 1"}
 	for i, line := range answers(t, requests...) {
 		if !strings.HasPrefix(line, "error\t") {
 			t.Errorf("%q: %q", requests[i], line)

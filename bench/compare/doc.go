@@ -18,6 +18,11 @@
 // are repeated for 10 ms. Operands stay in the same pages; caches hold what
 // the previous request left.
 //
+// Activations of convolutions are in the layout that each library has them in
+// inside a net: oneDNN's is what its primitives ask for, crema's is blocked by 16
+// channels, but for the image itself. -layout nchw gives crema all arrays as
+// N×C×H×W, which costs it a reorder of every pixel.
+//
 // The environment of the programs is cleaned of every variable that steers
 // them (OPENBLAS_CORETYPE and the like) and then sets the number of threads.
 // The peak is measured in the same rounds: fused multiply-adds on registers,

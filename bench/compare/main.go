@@ -30,6 +30,7 @@ type options struct {
 	full    bool
 	torch   []string
 	shapes  string
+	nchw    bool
 	launch  launcher
 }
 
@@ -41,6 +42,7 @@ func run() (err error) {
 	full := flag.Bool("full", false, "sgemm: all four transpositions of every shape")
 	torch := flag.String("torch", "1,2,3,4", "vgg: `settings` of PyTorch: 1 NCHW, 2 with malloc tuned, 3 channels_last, 4 with malloc tuned")
 	shapes := flag.String("shapes", "", "sgemm, fc, conv: only shapes whose name contains this `text`")
+	layout := flag.String("layout", "blocked", "conv: crema's `layout`, blocked (where there are 16 channels and a kernel for it) or nchw")
 	isa := flag.String("isa", "", "hold all programs to avx2; default the best of the machine")
 	root := flag.String("root", "../..", "the checkout")
 	isServer := flag.Bool("serve", false, "answer requests on standard input, as peers do")
@@ -55,6 +57,10 @@ func run() (err error) {
 	if *isServer {
 		return serve(o.launch.root, os.Stdin, os.Stdout)
 	}
+	if *layout != "blocked" && *layout != "nchw" {
+		return fmt.Errorf("-layout %s: neither blocked nor nchw", *layout)
+	}
+	o.nchw = *layout == "nchw"
 	if *isa != "" && *isa != "avx2" {
 		return fmt.Errorf("-isa %s: only avx2 can be asked for", *isa)
 	}

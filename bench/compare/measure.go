@@ -210,15 +210,20 @@ func fcTasks(*options) []task {
 	return all
 }
 
-func convTasks(*options) []task {
+func convTasks(o *options) []task {
 	var all []task
+	layout := "blocked"
+	if o.nchw {
+		layout = "nchw"
+	}
 	for _, c := range bench.Convs(6) {
 		for _, d := range bench.Directions {
 			if d == bench.Data && c.C == 3 {
 				continue
 			}
-			all = append(all, task{name: c.Name + " " + d.String(), flops: c.Flops(),
-				def: fmt.Sprintf("conv %s %d %d %d %d", d, c.N, c.C, c.H, c.K)})
+			request := fmt.Sprintf("conv %s %d %d %d %d", d, c.N, c.C, c.H, c.K)
+			all = append(all, task{name: c.Name + " " + d.String(), flops: c.Flops(), def: request,
+				request: map[string]string{ours: request + " " + layout}})
 		}
 	}
 	return all

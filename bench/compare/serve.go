@@ -15,6 +15,7 @@ import (
 	"crema/asm"
 	"crema/conv"
 	"crema/gemm"
+	"crema/internal/hugepage"
 )
 
 // An operation is ready to run, with a note on how it is done.
@@ -27,7 +28,7 @@ type operation struct {
 //
 //	sgemm N|T N|T m n k
 //	fc forward|data|update n in out
-//	conv forward|data|weights n c h k
+//	conv forward|data|weights n c h k blocked|nchw
 //	vgg train|forward n
 //	peak turns                 a loop of fused multiply-adds, on every thread
 //	read floats                reading an array
@@ -35,7 +36,7 @@ type operation struct {
 type server struct {
 	root     string
 	operands [4][]float32
-	plans    map[string]*conv.Plan
+	plans    map[convShape]*conv.Plan
 	vgg      vgg
 	seen     map[string]bool
 }
@@ -45,7 +46,7 @@ func serve(root string, r io.Reader, w io.Writer) (err error) {
 	if err := asm.EnvError(); err != nil {
 		return err
 	}
-	s := &server{root: root, plans: map[string]*conv.Plan{}, seen: map[string]bool{}}
+	s := &server{root: root, plans: map[convShape]*conv.Plan{}, seen: map[string]bool{}}
 	defer func() { err = errors.Join(err, s.vgg.close()) }()
 	in := bufio.NewScanner(r)
 	for in.Scan() {
@@ -105,10 +106,11 @@ func seconds(run func() error) (float64, error) {
 	return all[len(all)/2].Seconds(), nil
 }
 
-// floats returns n floats of operand number slot, as peer.h does.
+// floats returns n floats of operand number slot, as peer.h does, in memory as
+// layers have it.
 func (s *server) floats(slot, n int) []float32 {
 	if len(s.operands[slot]) < n {
-		s.operands[slot] = make([]float32, n)
+		s.operands[slot] = hugepage.Make(n)
 		for i := range s.operands[slot] {
 			s.operands[slot][i] = float32(i%9 - 4)
 		}
@@ -152,11 +154,15 @@ func (s *server) prepare(f []string) (operation, error) {
 		}
 		return s.fc(f[1], v[0], v[1], v[2])
 	case "conv":
-		v, err := numbers(f[2:], 4)
+		last := len(f) - 1
+		if f[last] != "blocked" && f[last] != "nchw" {
+			return operation{}, fmt.Errorf("unknown layout %q", f[last])
+		}
+		v, err := numbers(f[2:last], 4)
 		if err != nil {
 			return operation{}, err
 		}
-		return s.conv(strings.Join(f, " "), f[1], v[0], v[1], v[2], v[3])
+		return s.conv(f[1], convShape{v[0], v[1], v[2], v[3], f[last] == "blocked"})
 	case "vgg":
 		v, err := numbers(f[2:], 1)
 		if err != nil {
@@ -219,26 +225,48 @@ func (s *server) fc(direction string, n, in, out int) (operation, error) {
 	return operation{}, fmt.Errorf("unknown direction %q", direction)
 }
 
-// conv is a 3×3 convolution with padding 1 on arrays as the layers have them.
-func (s *server) conv(request, direction string, n, c, h, k int) (operation, error) {
-	p := s.plans[request]
+// A convShape is a 3×3 convolution with padding 1 of n images of c×h×h pixels with
+// k filters.
+type convShape struct {
+	n, c, h, k int
+	blocked    bool
+}
+
+// plan returns a plan for activations in the layout that a net has them in
+// there: blocked, but for the image itself, if there is an algorithm for it.
+func (c convShape) plan() (*conv.Plan, error) {
+	s := conv.Shape{N: c.n, C: c.c, H: c.h, W: c.h, K: c.k, R: 3, S: 3, PadH: 1, PadW: 1}
+	if c.blocked {
+		o := conv.Options{In: conv.Blocked, Out: conv.Blocked}
+		if c.c%conv.Lanes != 0 {
+			o.In = conv.NCHW
+		}
+		if p, err := conv.NewPlan(s, o); !errors.Is(err, conv.ErrLayout) {
+			return p, err
+		}
+	}
+	return conv.NewPlan(s, conv.Options{})
+}
+
+func (s *server) conv(direction string, c convShape) (operation, error) {
+	p := s.plans[c]
 	if p == nil {
 		var err error
-		p, err = conv.NewPlan(conv.Shape{N: n, C: c, H: h, W: h, K: k, R: 3, S: 3, StrideH: 1, StrideW: 1, PadH: 1, PadW: 1, DilationH: 1, DilationW: 1, Group: 1}, conv.Options{})
-		if err != nil {
+		if p, err = c.plan(); err != nil {
 			return operation{}, err
 		}
-		s.plans[request] = p
+		s.plans[c] = p
 	}
-	x, y, w := s.floats(0, n*c*h*h), s.floats(2, n*k*h*h), s.floats(1, k*c*9)
+	n, h, k := c.n, c.h, c.k
+	x, y, w := s.floats(0, n*c.c*h*h), s.floats(2, n*k*h*h), s.floats(1, k*c.c*9)
 	bias := s.floats(3, k)
 	switch direction {
 	case "forward":
 		return plain(p.Algorithm(conv.Forward), func() { p.Forward(x, w, bias, y) }), nil
 	case "data":
-		return plain(p.Algorithm(conv.BackwardData), func() { p.BackwardData(y, w, x) }), nil
+		return plain(p.Algorithm(conv.BackwardData), func() { p.BackwardData(y, nil, w, x) }), nil
 	case "weights":
-		return plain(p.Algorithm(conv.BackwardWeights), func() { p.BackwardWeights(x, y, w); p.BackwardBias(y, bias) }), nil
+		return plain(p.Algorithm(conv.BackwardWeights), func() { p.BackwardWeights(x, y, nil, w, bias) }), nil
 	}
 	return operation{}, fmt.Errorf("unknown direction %q", direction)
 }

@@ -147,3 +147,25 @@ func TestPool(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestBalance(t *testing.T) {
+	equal := func(int) float64 { return 2 }
+	for _, c := range []struct {
+		workers, tasks int
+		cost           func(int) float64
+		most, mean     float64
+	}{
+		{4, 8, equal, 4, 4},
+		{4, 9, equal, 6, 4.5},
+		{4, 1, equal, 2, 0.5},
+		{3, 0, equal, 0, 0},
+		{0, 3, equal, 6, 6},
+		// The worker of the long task takes no other.
+		{2, 5, func(t int) float64 { return []float64{4, 1, 1, 1, 1}[t] }, 4, 4},
+		{2, 5, func(t int) float64 { return []float64{1, 1, 1, 1, 4}[t] }, 6, 4},
+	} {
+		if most, mean := Balance(c.workers, c.tasks, c.cost); most != c.most || mean != c.mean {
+			t.Errorf("%d tasks on %d workers: %v and %v, not %v and %v", c.tasks, c.workers, most, mean, c.most, c.mean)
+		}
+	}
+}

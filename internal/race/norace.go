@@ -8,7 +8,7 @@ package race
 const Enabled = false
 
 // Read records a read of s.
-func Read[T float32 | int32](s []T) {}
+func Read[T float32 | int32 | uint16](s []T) {}
 
 // Write records a write of s.
-func Write[T float32 | int32](s []T) {}
+func Write[T float32 | int32 | uint16](s []T) {}

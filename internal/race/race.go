@@ -13,15 +13,15 @@ import (
 const Enabled = true
 
 // Read records a read of s.
-func Read[T float32 | int32](s []T) {
+func Read[T float32 | int32 | uint16](s []T) {
 	if len(s) > 0 {
-		runtime.RaceReadRange(unsafe.Pointer(unsafe.SliceData(s)), 4*len(s))
+		runtime.RaceReadRange(unsafe.Pointer(unsafe.SliceData(s)), len(s)*int(unsafe.Sizeof(s[0])))
 	}
 }
 
 // Write records a write of s.
-func Write[T float32 | int32](s []T) {
+func Write[T float32 | int32 | uint16](s []T) {
 	if len(s) > 0 {
-		runtime.RaceWriteRange(unsafe.Pointer(unsafe.SliceData(s)), 4*len(s))
+		runtime.RaceWriteRange(unsafe.Pointer(unsafe.SliceData(s)), len(s)*int(unsafe.Sizeof(s[0])))
 	}
 }

@@ -35,7 +35,7 @@ func main() {
 func rowsAVX2() {
 	TEXT("packRowsAVX2", NOSPLIT, "func(n int, src *float32, lds int, dst *float32, ldd int)")
 	Pragma("noescape")
-	Doc("packRowsAVX2 copies n > 0 rows of 16 columns.")
+	Doc("packRowsAVX2 copies n > 0 rows of 16 columns, and prefetches the next n.")
 	n := Load(Param("n"), GP64())
 	src := Load(Param("src"), GP64())
 	lds := Load(Param("lds"), GP64())
@@ -43,8 +43,12 @@ func rowsAVX2() {
 	ldd := Load(Param("ldd"), GP64())
 	SHLQ(U8(2), lds)
 	SHLQ(U8(2), ldd)
+	next := GP64()
+	MOVQ(n, next)
+	IMULQ(lds, next)
 	y0, y1 := YMM(), YMM()
 	Label("loop")
+	PREFETCHT1(Mem{Base: src, Index: next, Scale: 1})
 	VMOVUPS(Mem{Base: src}, y0)
 	VMOVUPS(Mem{Base: src, Disp: 32}, y1)
 	VMOVUPS(y0, Mem{Base: dst})
@@ -64,7 +68,7 @@ func transposeAVX2(rows int) {
 	TEXT(name, NOSPLIT, "func(cols int, src *float32, lds int, dst *float32, ldd int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s sets dst[c·ldd+r] = src[r·lds+c] for r < %d, c < cols; cols is a", name, rows),
-		"positive multiple of 8.")
+		"positive multiple of 8. The next rows are prefetched.")
 	cols := Load(Param("cols"), GP64())
 	src := Load(Param("src"), GP64())
 	lds := Load(Param("lds"), GP64())
@@ -72,13 +76,15 @@ func transposeAVX2(rows int) {
 	ldd := Load(Param("ldd"), GP64())
 	SHLQ(U8(2), lds)
 	SHLQ(U8(2), ldd)
-	p := GP64()
+	p, next := GP64(), GP64()
+	IMUL3Q(U8(rows), lds, next)
 	Label("block")
 	MOVQ(src, p)
 	var row, pair, quad [8]reg.VecVirtual
 	for r := range rows {
 		row[r] = YMM()
 		VMOVUPS(Mem{Base: p}, row[r])
+		PREFETCHT1(Mem{Base: p, Index: next, Scale: 1})
 		if r < rows-1 {
 			ADDQ(lds, p)
 		}
@@ -152,7 +158,7 @@ func rows() {
 	Pragma("noescape")
 	Doc("packRowsAVX512 copies n rows of 32 columns from src+off (which may lie before",
 		"src). Columns whose bit in load is clear are not read and count as zero; those",
-		"whose bit in store is clear are not written.")
+		"whose bit in store is clear are not written. The next n rows are prefetched.")
 	n := Load(Param("n"), GP64())
 	lm := Load(Param("load"), GP32())
 	sm := Load(Param("store"), GP32())
@@ -166,6 +172,9 @@ func rows() {
 	LEAQ(Mem{Base: src, Index: off, Scale: 4}, src)
 	TESTQ(n, n)
 	JZ(LabelRef("done"))
+	next := GP64()
+	MOVQ(n, next)
+	IMULQ(lds, next)
 	both := GP32()
 	MOVL(lm, both)
 	ANDL(sm, both)
@@ -187,6 +196,7 @@ func rows() {
 		for v := range vecs {
 			z, l, s := []reg.VecVirtual{z0, z1}[v], []reg.OpmaskVirtual{l0, l1}[v], []reg.OpmaskVirtual{s0, s1}[v]
 			from, to := Mem{Base: src, Disp: 64 * v}, Mem{Base: dst, Disp: 64 * v}
+			PREFETCHT1(Mem{Base: src, Index: next, Scale: 1, Disp: 64 * v})
 			if masked {
 				VMOVUPS_Z(from, l, z)
 				VMOVUPS(z, s, to)
@@ -217,7 +227,7 @@ func transpose() {
 	TEXT("transposeAVX512", NOSPLIT, "func(rows, cols int, src *float32, lds int, dst *float32, ldd int)")
 	Pragma("noescape")
 	Doc("transposeAVX512 sets dst[c·ldd+r] = src[r·lds+c] for r < rows ≤ 16, c < cols.",
-		"Nothing else is read or written.")
+		"Nothing else is read or written. The next 16 rows are prefetched.")
 	rows := Load(Param("rows"), GP64())
 	cols := Load(Param("cols"), GP64())
 	src := Load(Param("src"), GP64())
@@ -228,6 +238,9 @@ func transpose() {
 	SHLQ(U8(2), ldd)
 	lo := []reg.VecPhysical{reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15}
 	hi := []reg.VecPhysical{reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31}
+	next := GP64()
+	MOVQ(lds, next)
+	SHLQ(U8(4), next)
 	rmask, cmask := K(), K()
 	m := GP64()
 	MOVQ(I32(-1), m)
@@ -249,6 +262,7 @@ func transpose() {
 	Comment("Registers of rows that do not exist keep what they hold: their lanes are not stored.")
 	for r := range 16 {
 		VMOVUPS_Z(Mem{Base: p}, cmask, lo[r])
+		PREFETCHT1(Mem{Base: p, Index: next, Scale: 1})
 		if r < 15 {
 			CMPQ(rows, U8(r+1))
 			JE(LabelRef("loaded"))

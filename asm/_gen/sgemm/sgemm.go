@@ -18,18 +18,19 @@ type target struct {
 	suffix string            // of the function names
 	width  int               // lanes of a vector
 	maxMR  int               // tallest tile: 2·maxMR accumulators + 2 of B + 2 broadcasts fill the file
+	minMR  int               // lowest of a matrix of maxMR rows or more, spread evenly
 	vec    []reg.VecPhysical // the whole file
 	masked bool              // edges through mask registers
 }
 
 var targets = map[string]target{
-	"avx512": {"AVX512", 16, 14, []reg.VecPhysical{
+	"avx512": {"AVX512", 16, 14, 8, []reg.VecPhysical{
 		reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7,
 		reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15,
 		reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23,
 		reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31,
 	}, true},
-	"avx2": {"AVX2", 8, 6, []reg.VecPhysical{
+	"avx2": {"AVX2", 8, 6, 4, []reg.VecPhysical{
 		reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7,
 		reg.Y8, reg.Y9, reg.Y10, reg.Y11, reg.Y12, reg.Y13, reg.Y14, reg.Y15,
 	}, false},
@@ -47,56 +48,144 @@ func main() {
 	}
 	ConstraintExpr("!noasm")
 	for mr := 1; mr <= t.maxMR; mr++ {
-		t.kernel(mr)
+		t.kernel(tile{mr: mr, vecs: 2, width: t.width})
+	}
+	// The high tiles alone have the kernels that only speed matters for: rows
+	// are spread evenly over tiles, so others are rare.
+	for mr := t.minMR; mr <= t.maxMR; mr++ {
+		t.kernel(tile{mr: mr, vecs: 2, width: t.width, packA: true})
+		t.kernel(tile{mr: mr, vecs: 2, width: t.width, packB: true})
+		for w := 8; w <= t.width; w *= 2 {
+			t.kernel(tile{mr: mr, vecs: 1, width: w})
+		}
 	}
 	Generate()
 }
 
-// kernel emits the tile of mr rows and two vectors of columns. Every height
-// has a kernel of its own, so that the last rows of a matrix cost what they
-// weigh and no panel of A is padded.
-func (t target) kernel(mr int) {
-	nr := 2 * t.width
-	name := fmt.Sprintf("sgemm%dx%d%s", mr, nr, t.suffix)
-	sig := "func(kc int, alpha float32, a, b, c *float32, ldc int, acc bool)"
-	if t.masked {
-		sig = "func(kc int, alpha float32, a, b, c *float32, ldc int, mask uint32, acc bool)"
-	}
-	TEXT(name, NOSPLIT, sig)
-	Pragma("noescape")
-	edge := "all columns are written."
-	if t.masked {
-		edge = "only columns whose bit in mask is set are read and written."
-	}
-	Doc(fmt.Sprintf("%s adds (acc) or assigns alpha·a·b to the %d×%d tile c;", name, mr, nr), edge)
+// A tile is what one kernel computes: mr rows of vecs vectors of width lanes.
+type tile struct {
+	mr, vecs, width int
+	// packA: A is not a panel, but the rows of its transpose, lda apart, and is
+	// copied to one. packB: B is not a panel, but rows ldb apart, likewise.
+	packA, packB bool
+}
 
-	last := len(t.vec)
-	accs := func(i, j int) reg.VecPhysical { return t.vec[2*i+j] }
-	bv := [2]reg.VecPhysical{t.vec[last-4], t.vec[last-3]}
-	av := [2]reg.VecPhysical{t.vec[last-2], t.vec[last-1]}
-	vbytes := 4 * t.width
+// registers returns the register file cut down to the tile's vectors.
+func (t target) registers(width int) []reg.VecPhysical {
+	if width == t.width {
+		return t.vec
+	}
+	cut := make([]reg.VecPhysical, len(t.vec))
+	for i, v := range t.vec {
+		cut[i] = v.AsY().(reg.VecPhysical)
+	}
+	return cut
+}
+
+// kernel emits one tile. Every height has a kernel of its own, so that the last
+// rows of a matrix cost what they weigh and no panel of A is padded.
+func (t target) kernel(tl tile) {
+	mr := tl.mr
+	nr := tl.vecs * tl.width
+	masked := t.masked && !tl.packA && !tl.packB
+	name := fmt.Sprintf("sgemm%dx%d%s", mr, nr, t.suffix)
+	sig := "func(kc int, alpha float32, a, b, c *float32, ldc int"
+	doc := []string{"%s adds (acc) or assigns alpha·a·b to the %d×%d tile c;"}
+	switch {
+	case tl.packA:
+		name = fmt.Sprintf("sgemm%dx%dPackA%s", mr, nr, t.suffix)
+		sig = "func(kc int, alpha float32, a *float32, lda int, ap, b, c *float32, ldc int"
+		doc = append(doc, "the columns of a are lda apart and copied to the panel ap.")
+	case tl.packB:
+		name = fmt.Sprintf("sgemm%dx%dPackB%s", mr, nr, t.suffix)
+		sig = "func(kc int, alpha float32, a, b *float32, ldb int, bp, c *float32, ldc int"
+		doc = append(doc, "the rows of b are ldb apart and copied to the panel bp.")
+	case masked:
+		sig += ", mask uint32"
+		doc = append(doc, "only columns whose bit in mask is set are read and written.")
+	default:
+		doc = append(doc, "all columns are written.")
+	}
+	if tl.vecs == 1 {
+		doc = append(doc, "The other columns of the panel b are not looked at.")
+	}
+	TEXT(name, NOSPLIT, sig+", acc bool)")
+	Pragma("noescape")
+	doc[0] = fmt.Sprintf(doc[0], name, mr, nr)
+	Doc(doc...)
+
+	file := t.registers(tl.width)
+	last := len(file)
+	accs := func(i, j int) reg.VecPhysical { return file[tl.vecs*i+j] }
+	bv := [2]reg.VecPhysical{file[last-4], file[last-3]}
+	av := [2]reg.VecPhysical{file[last-2], file[last-1]}
+	vbytes := 4 * tl.width
+	panel := 2 * 4 * t.width // bytes of a row of a panel of B
 
 	kc := Load(Param("kc"), GP64())
 	a := Load(Param("a"), GP64())
+	// ld is the stride of the operand that is packed, dst its panel.
+	var ld, ld3, dst reg.Register
+	stride := func(param, panel string) {
+		ld = Load(Param(param), GP64())
+		dst = Load(Param(panel), GP64())
+		SHLQ(U8(2), ld)
+		ld3 = GP64()
+		LEAQ(Mem{Base: ld, Index: ld, Scale: 2}, ld3)
+	}
+	// strided returns the address u strides after base.
+	strided := func(base reg.Register, u, disp int) Mem {
+		m := Mem{Base: base, Disp: disp}
+		switch u {
+		case 1, 2:
+			m.Index, m.Scale = ld, uint8(u)
+		case 3:
+			m.Index, m.Scale = ld3, 1
+		}
+		return m
+	}
+	if tl.packA {
+		stride("lda", "ap")
+	}
 	b := Load(Param("b"), GP64())
+	if tl.packB {
+		stride("ldb", "bp")
+	}
+	var lanes reg.Register
+	if tl.packA && t.masked {
+		m := GP32()
+		lanes = K()
+		MOVL(U32(1<<mr-1), m)
+		KMOVW(m, lanes)
+	}
 	c := Load(Param("c"), GP64())
 	ldc := Load(Param("ldc"), GP64())
 	SHLQ(U8(2), ldc)
 
-	Comment("The tile of C arrives while the products are summed.")
-	cp := GP64()
-	MOVQ(c, cp)
-	for i := range mr {
-		PREFETCHT0(Mem{Base: cp})
-		if vbytes == 64 {
-			PREFETCHT0(Mem{Base: cp, Disp: 64})
+	// The tile of C arrives while the products are summed: a row with each turn
+	// of the loop, as many misses at once would hold up the loads of A and B. Only
+	// if there are too few turns it is asked for at once.
+	row := func(r reg.Register) {
+		for line := 0; line < tl.vecs*vbytes; line += 64 {
+			PREFETCHT0(Mem{Base: r, Disp: line})
 		}
+		PREFETCHT0(Mem{Base: r, Disp: tl.vecs*vbytes - 4}) // it may begin anywhere in a line
+	}
+	cp, end := GP64(), GP64()
+	MOVQ(c, cp)
+	IMUL3Q(U8(mr-1), ldc, end)
+	ADDQ(c, end)
+	CMPQ(kc, U8(unroll*mr))
+	JGE(LabelRef("start"))
+	for i := range mr {
+		row(cp)
 		if i < mr-1 {
 			ADDQ(ldc, cp)
 		}
 	}
+	Label("start")
 	for i := range mr {
-		for j := range 2 {
+		for j := range tl.vecs {
 			if t.masked {
 				VPXORD(accs(i, j), accs(i, j), accs(i, j))
 			} else {
@@ -105,39 +194,105 @@ func (t target) kernel(mr int) {
 		}
 	}
 
-	// step emits one k: two vectors of B, then each element of A broadcast to
-	// a register that serves both. (A broadcast inside the FMA operand would
+	n, soon := GP64(), GP64()
+	// step emits one k: the vectors of B, then each element of A broadcast to a
+	// register that serves them all. (A broadcast inside the FMA operand would
 	// be loaded twice and costs 13–17 % on Zen 5.)
-	step := func(u int) {
-		for j := range 2 {
-			VMOVUPS(Mem{Base: b, Disp: (2*u + j) * vbytes}, bv[j])
+	step := func(u int, turn bool) {
+		for j := range tl.vecs {
+			from := Mem{Base: b, Disp: u*panel + j*vbytes}
+			if tl.packB {
+				from = strided(b, u, j*vbytes)
+			}
+			VMOVUPS(from, bv[j])
+			if tl.packB {
+				VMOVUPS(bv[j], Mem{Base: dst, Disp: u*panel + j*vbytes})
+				if last := panel + (j+1)*vbytes - 4; last%64 == 60 {
+					// The columns to the right are what is packed next. If they
+					// do not begin with a line, their first one is read here.
+					PREFETCHT1(strided(b, u, last))
+				}
+			}
+		}
+		if tl.packA {
+			if turn {
+				// Rows are pages apart, which hardware does not foresee. The
+				// rows below, which are packed next, would be early: columns
+				// that lie a large power of two apart do not stay in the cache.
+				PREFETCHT0(strided(soon, u, 4*mr-4))
+			}
+			x, y := av[0], av[1].AsX()
+			to := Mem{Base: dst, Disp: 4 * u * mr}
+			switch {
+			case t.masked:
+				VMOVUPS_Z(strided(a, u, 0), lanes, x)
+				VMOVUPS(x, lanes, to)
+			default:
+				VMOVUPS(strided(a, u, 0), x.AsX())
+				VMOVUPS(x.AsX(), to)
+				switch mr {
+				case 5:
+					VMOVSS(strided(a, u, 16), y)
+					VMOVSS(y, to.Offset(16))
+				case 6:
+					VMOVSD(strided(a, u, 16), y)
+					VMOVSD(y, to.Offset(16))
+				}
+			}
 		}
 		for i := range mr {
 			x := av[i%2]
-			VBROADCASTSS(Mem{Base: a, Disp: 4 * (u*mr + i)}, x)
-			VFMADD231PS(bv[0], x, accs(i, 0))
-			VFMADD231PS(bv[1], x, accs(i, 1))
+			from := Mem{Base: a, Disp: 4 * (u*mr + i)}
+			if tl.packA {
+				from = strided(a, u, 4*i)
+			}
+			VBROADCASTSS(from, x)
+			for j := range tl.vecs {
+				VFMADD231PS(bv[j], x, accs(i, j))
+			}
 		}
 	}
-	n := GP64()
+	// forward moves to the n-th step from here.
+	forward := func(n int) {
+		move := func(r reg.Register, packed bool, bytes int) {
+			switch {
+			case !packed:
+				ADDQ(U32(n*bytes), r)
+				return
+			case n == 1:
+				ADDQ(ld, r)
+			default:
+				LEAQ(Mem{Base: r, Index: ld, Scale: uint8(n)}, r)
+			}
+			ADDQ(U32(n*bytes), dst)
+		}
+		move(a, tl.packA, 4*mr)
+		move(b, tl.packB, panel)
+	}
+	MOVQ(c, cp)
 	MOVQ(kc, n)
 	SHRQ(U8(2), n)
 	JZ(LabelRef("tail"))
 	Label("loop")
-	for u := range unroll {
-		step(u)
+	row(cp)
+	ADDQ(ldc, cp)
+	CMPQ(cp, end)
+	CMOVQHI(end, cp)
+	if tl.packA {
+		LEAQ(Mem{Base: a, Index: ld, Scale: 2 * unroll}, soon)
 	}
-	ADDQ(U32(4*unroll*mr), a)
-	ADDQ(U32(unroll*2*vbytes), b)
+	for u := range unroll {
+		step(u, true)
+	}
+	forward(unroll)
 	DECQ(n)
 	JNZ(LabelRef("loop"))
 	Label("tail")
 	ANDQ(U8(unroll-1), kc)
 	JZ(LabelRef("scale"))
 	Label("tailloop")
-	step(0)
-	ADDQ(U32(4*mr), a)
-	ADDQ(U32(2*vbytes), b)
+	step(0, false)
+	forward(1)
 	DECQ(kc)
 	JNZ(LabelRef("tailloop"))
 
@@ -148,28 +303,33 @@ func (t target) kernel(mr int) {
 	}
 	VBROADCASTSS(alpha.Addr, av[0])
 	for i := range mr {
-		for j := range 2 {
+		for j := range tl.vecs {
 			VMULPS(av[0], accs(i, j), accs(i, j))
 		}
 	}
 	acc := Load(Param("acc"), GP8L())
-	var k [2]reg.OpmaskPhysical
-	if t.masked {
-		k = [2]reg.OpmaskPhysical{reg.K1, reg.K2}
+	k := []reg.OpmaskPhysical{reg.K1, reg.K2}[:tl.vecs]
+	if masked {
 		mask := Load(Param("mask"), GP32())
-		CMPL(mask, I8(-1))
-		JNE(LabelRef("edge"))
+		if tl.vecs == 2 {
+			CMPL(mask, I8(-1))
+			JNE(LabelRef("edge"))
+		}
 		defer func() {
-			Label("edge")
+			if tl.vecs == 2 {
+				Label("edge")
+			}
 			Comment("Columns outside the matrix are masked off.")
 			KMOVW(mask, k[0])
-			SHRL(U8(16), mask)
-			KMOVW(mask, k[1])
+			if tl.vecs == 2 {
+				SHRL(U8(16), mask)
+				KMOVW(mask, k[1])
+			}
 			TESTB(acc, acc)
 			JZ(LabelRef("edgestore"))
 			MOVQ(c, cp)
 			for i := range mr {
-				for j := range 2 {
+				for j := range k {
 					VMOVUPS_Z(Mem{Base: cp, Disp: j * vbytes}, k[j], bv[j])
 					VADDPS(bv[j], accs(i, j), accs(i, j))
 				}
@@ -179,7 +339,7 @@ func (t target) kernel(mr int) {
 			}
 			Label("edgestore")
 			for i := range mr {
-				for j := range 2 {
+				for j := range k {
 					VMOVUPS(accs(i, j), k[j], Mem{Base: c, Disp: j * vbytes})
 				}
 				if i < mr-1 {
@@ -189,12 +349,15 @@ func (t target) kernel(mr int) {
 			VZEROUPPER()
 			RET()
 		}()
+		if tl.vecs == 1 {
+			return
+		}
 	}
 	TESTB(acc, acc)
 	JZ(LabelRef("store"))
 	MOVQ(c, cp)
 	for i := range mr {
-		for j := range 2 {
+		for j := range tl.vecs {
 			VADDPS(Mem{Base: cp, Disp: j * vbytes}, accs(i, j), accs(i, j))
 		}
 		if i < mr-1 {
@@ -203,7 +366,7 @@ func (t target) kernel(mr int) {
 	}
 	Label("store")
 	for i := range mr {
-		for j := range 2 {
+		for j := range tl.vecs {
 			VMOVUPS(accs(i, j), Mem{Base: c, Disp: j * vbytes})
 		}
 		if i < mr-1 {

@@ -72,28 +72,26 @@ func main() {
 // vecs is the register file, full width.
 var vecs []reg.VecPhysical
 
-// How far, in bytes, a row of the large matrix is prefetched: by near into the
-// level-1 cache, past the others. That many lines in flight are not enough to
-// use the memory's bandwidth, as the core can wait for a few only; far brings
-// them into the level-2 cache before, which waits for many more.
-const (
-	near = 1024
-	far  = 4096
-)
+// near is how far, in bytes, a row of the large matrix is prefetched into the
+// level-1 cache. That many lines in flight are not enough to use the memory's
+// bandwidth, as the core can wait for a few only; so what is read next is brought
+// into the level-2 cache before, which waits for many more.
+const near = 512
 
 // dot emits the products of m rows of X with four rows of W.
 func dot(m int) {
 	const n = 4
 	name := fmt.Sprintf("dot%dx4%s", m, t.suffix)
-	TEXT(name, NOSPLIT, "func(k int, x *float32, ldx int, w *float32, ldw int, out *float32)")
+	TEXT(name, NOSPLIT, "func(k int, x *float32, ldx int, w *float32, ldw int, next *float32, out *float32)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s sets out[4i+j] to the sum of x[i·ldx+p]·w[j·ldw+p] over p < k,", name),
-		fmt.Sprintf("i < %d, j < 4; k is a multiple of %d.", m, t.width))
+		fmt.Sprintf("i < %d, j < 4; k is a multiple of %d. As much of next as of w is prefetched.", m, t.width))
 	k := Load(Param("k"), GP64())
 	x := Load(Param("x"), GP64())
 	ldx := Load(Param("ldx"), GP64())
 	w := Load(Param("w"), GP64())
 	ldw := Load(Param("ldw"), GP64())
+	next := Load(Param("next"), GP64())
 	out := Load(Param("out"), GP64())
 	SHLQ(U8(2), ldx)
 	SHLQ(U8(2), ldw)
@@ -102,6 +100,12 @@ func dot(m int) {
 		g := GP64()
 		LEAQ(Mem{Base: wp[j-1], Index: ldw, Scale: 1}, g)
 		wp[j] = g
+	}
+	np := [n]reg.Register{next}
+	for j := 1; j < n; j++ {
+		g := GP64()
+		LEAQ(Mem{Base: np[j-1], Index: ldw, Scale: 1}, g)
+		np[j] = g
 	}
 	// Sums in the highest registers, as horizontal additions of AVX reach only
 	// the lower sixteen.
@@ -126,8 +130,8 @@ func dot(m int) {
 	JGE(LabelRef("sum"))
 	wv := vecs[:n]
 	for j := range wv {
-		PREFETCHNTA(Mem{Base: wp[j], Index: p, Scale: 4, Disp: near})
-		PREFETCHT1(Mem{Base: wp[j], Index: p, Scale: 4, Disp: far})
+		PREFETCHT0(Mem{Base: wp[j], Index: p, Scale: 4, Disp: near})
+		PREFETCHT1(Mem{Base: np[j], Index: p, Scale: 4})
 		VMOVUPS(Mem{Base: wp[j], Index: p, Scale: 4}, wv[j])
 	}
 	LEAQ(Mem{Base: x, Index: p, Scale: 4}, xi)
@@ -189,17 +193,16 @@ func rank(depth int) {
 	SHLQ(U8(2), ldb)
 	SHLQ(U8(2), ldc)
 	bytes := 4 * t.width
-	bp, i, ai, ci := GP64(), GP64(), GP64(), GP64()
+	bp, i, ai, ci, below := GP64(), GP64(), GP64(), GP64(), GP64()
+	IMUL3Q(U8(depth), ldb, below)
 	Label("columns")
 	MOVQ(b, bp)
-	// Nearer than above, as a part of a row is shorter than a row; and not past
-	// the level-2 cache, as rows a power of two apart meet in one set of the
-	// level-1 cache, which then drops lines before they are used.
+	// The rows of the next call lie below these.
 	bv := make([][2]reg.VecVirtual, depth)
 	for p := range bv {
 		for line := 0; line < 2*bytes; line += 64 {
-			PREFETCHT0(Mem{Base: bp, Disp: near/2 + line})
-			PREFETCHT1(Mem{Base: bp, Disp: 3*near/2 + line})
+			PREFETCHT0(Mem{Base: bp, Disp: near + line})
+			PREFETCHT1(Mem{Base: bp, Index: below, Scale: 1, Disp: line})
 		}
 		for v := range 2 {
 			bv[p][v] = vec()

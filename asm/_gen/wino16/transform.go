@@ -39,6 +39,14 @@ type expandSpec struct {
 	a, b      [2]sum // even, odd
 	last      sum
 	steps     bool // the distance of columns is an argument
+	stream    bool // stores that pass the caches by
+}
+
+// streaming is s with stores that pass the caches by.
+func (s expandSpec) streaming() expandSpec {
+	s.name += "Stream"
+	s.stream = true
+	return s
 }
 
 var inputSpec = expandSpec{
@@ -46,7 +54,7 @@ var inputSpec = expandSpec{
 	sum{{1, 4}, {-(a2 + b2), 2}, {a2 * b2, 0}},
 	[2]sum{{{b2, 2}, {-1, 4}}, {{pa * b2, 1}, {-pa, 3}}},
 	[2]sum{{{1, 4}, {-a2, 2}}, {{pb, 3}, {-pb * a2, 1}}},
-	sum{{1, 5}, {-(a2 + b2), 3}, {a2 * b2, 1}}, false,
+	sum{{1, 5}, {-(a2 + b2), 3}, {a2 * b2, 1}}, false, false,
 }
 
 var gradSpec = expandSpec{
@@ -54,7 +62,7 @@ var gradSpec = expandSpec{
 	sum{{1, 0}},
 	[2]sum{{{1, 0}, {a2, 2}}, {{pa, 1}, {pa * a2, 3}}},
 	[2]sum{{{1, 0}, {b2, 2}}, {{pb, 1}, {pb * b2, 3}}},
-	sum{{1, 3}}, false,
+	sum{{1, 3}}, false, false,
 }
 
 var filterSpec = expandSpec{
@@ -62,7 +70,14 @@ var filterSpec = expandSpec{
 	sum{{n0, 0}},
 	[2]sum{{{na, 0}, {na * a2, 2}}, {{na * pa, 1}}},
 	[2]sum{{{nb, 0}, {nb * b2, 2}}, {{nb * pb, 1}}},
-	sum{{1, 2}}, true,
+	sum{{1, 2}}, true, false,
+}
+
+// streaming is s with stores that pass the caches by.
+func (s reduceSpec) streaming() reduceSpec {
+	s.name += "Stream"
+	s.stream = true
+	return s
 }
 
 // A reduceSpec is a transform from 6 values to out. Its inputs are value 0, sum
@@ -72,6 +87,7 @@ type reduceSpec struct {
 	out       int
 	rows      [4]sum
 	bias      bool
+	stream    bool // stores that pass the caches by
 }
 
 // Inputs of a reduceSpec.
@@ -89,13 +105,13 @@ var outputSpec = reduceSpec{"Output", "4×4 pixels", 4, [4]sum{
 	{{pa, da}, {pb, db}},
 	{{a2, sa}, {b2, sb}},
 	{{1, m5}, {pa * a2, da}, {pb * b2, db}},
-}, true}
+}, true, false}
 
 var weightsSpec = reduceSpec{"Weights", "3×3 taps of a weight gradient", 3, [4]sum{
 	{{n0, m0}, {na, sa}, {nb, sb}},
 	{{na * pa, da}, {nb * pb, db}},
 	{{1, m5}, {na * a2, sa}, {nb * b2, sb}},
-}, false}
+}, false, false}
 
 // gen emits transforms. It hands out vector registers itself, because the
 // file is nearly full.
@@ -315,7 +331,11 @@ func (g *gen) expand(s expandSpec) {
 					if i%3 > 0 {
 						m.Index, m.Scale = ldp, uint8(i%3)
 					}
-					VMOVUPS(r, m)
+					if s.stream {
+						VMOVNTPS(r, m)
+					} else {
+						VMOVUPS(r, m)
+					}
 					g.put(r)
 					i++
 				}
@@ -335,6 +355,9 @@ func (g *gen) expand(s expandSpec) {
 	ADDQ(ldt, dst)
 	DECQ(n)
 	JNZ(LabelRef("tile"))
+	if s.stream {
+		SFENCE()
+	}
 	VZEROUPPER()
 	RET()
 }
@@ -377,7 +400,7 @@ func (g *gen) reduce(s reduceSpec) {
 	g.begin(name)
 	sig := "func(n int, src *float32, ldt, ldp int, dst *float32)"
 	if s.bias {
-		sig = "func(n int, src *float32, ldt, ldp int, bias, dst *float32, ldd int)"
+		sig = "func(n int, src *float32, ldt, ldp int, bias *float32, low float32, dst *float32, ldd int)"
 	}
 	TEXT(name, NOSPLIT, sig)
 	Pragma("noescape")
@@ -396,6 +419,11 @@ func (g *gen) reduce(s reduceSpec) {
 		SHLQ(U8(2), ldd)
 	}
 	g.constants(s.rows[:]...)
+	var low reg.VecPhysical
+	if s.bias {
+		low = g.get()
+		VBROADCASTSS(paramAddr("low"), low)
+	}
 	l6, p0, p3, q := GP64(), GP64(), GP64(), GP64()
 	LEAQ(Mem{Base: ldp, Index: ldp, Scale: 2}, l6)
 	ADDQ(l6, l6)
@@ -449,7 +477,13 @@ func (g *gen) reduce(s reduceSpec) {
 					r := g.combine(c, in[:])
 					if s.bias {
 						VADDPS(Mem{Base: bias}, r, r)
-						VMOVUPS(r, Mem{Base: q, Disp: 64 * j})
+						VMAXPS(r, low, r) // a NaN in r stays one
+						m := Mem{Base: q, Disp: 64 * j}
+						if s.stream {
+							VMOVNTPS(r, m)
+						} else {
+							VMOVUPS(r, m)
+						}
 					} else {
 						VMOVUPS(r, Mem{Base: dst, Disp: 64 * (3*(2*i+parity) + j)})
 					}
@@ -475,6 +509,78 @@ func (g *gen) reduce(s reduceSpec) {
 	}
 	DECQ(n)
 	JNZ(LabelRef("tile"))
+	if s.stream {
+		SFENCE()
+	}
 	VZEROUPPER()
+	RET()
+}
+
+// paramAddr returns where a parameter lies.
+func paramAddr(name string) Mem {
+	b, err := Param(name).Resolve()
+	if err != nil {
+		log.Fatal(err)
+	}
+	return b.Addr
+}
+
+// sums emits the sum of n vectors, four in turn.
+func (g *gen) sums() {
+	name := "wino16Sums" + g.suffix
+	g.begin(name)
+	TEXT(name, NOSPLIT, "func(n int, src, dst *float32)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s adds up n ≥ 0 vectors of %d lanes.", name, g.width))
+	n := Load(Param("n"), GP64())
+	src := Load(Param("src"), GP64())
+	dst := Load(Param("dst"), GP64())
+	var acc []reg.VecPhysical
+	for range 4 {
+		r := g.get()
+		g.zero(r)
+		acc = append(acc, r)
+	}
+	turns := GP64()
+	MOVQ(n, turns)
+	SHRQ(U8(2), turns)
+	JZ(LabelRef("rest"))
+	Label("loop")
+	for i, r := range acc {
+		VADDPS(Mem{Base: src, Disp: 64 * i}, r, r)
+	}
+	ADDQ(U32(4*64), src)
+	DECQ(turns)
+	JNZ(LabelRef("loop"))
+	Label("rest")
+	ANDQ(U8(3), n)
+	JZ(LabelRef("done"))
+	Label("restloop")
+	VADDPS(Mem{Base: src}, acc[0], acc[0])
+	ADDQ(U32(64), src)
+	DECQ(n)
+	JNZ(LabelRef("restloop"))
+	Label("done")
+	VADDPS(acc[1], acc[0], acc[0])
+	VADDPS(acc[3], acc[2], acc[2])
+	VADDPS(acc[2], acc[0], acc[0])
+	VMOVUPS(acc[0], Mem{Base: dst})
+	VZEROUPPER()
+	RET()
+}
+
+// prefetch emits the request of n lines.
+func (g *gen) prefetch() {
+	name := "wino16Prefetch" + g.suffix
+	TEXT(name, NOSPLIT, "func(n int, src *float32)")
+	Pragma("noescape")
+	Doc(name + " asks for n > 0 lines of 64 bytes to be brought near, into the second cache.")
+	n := Load(Param("n"), GP64())
+	src := Load(Param("src"), GP64())
+	Label("loop")
+	PREFETCHT1(Mem{Base: src})
+	ADDQ(U32(64), src)
+	DECQ(n)
+	JNZ(LabelRef("loop"))
 	RET()
 }

@@ -52,6 +52,13 @@ func main() {
 	g.expand(gradSpec)
 	g.expand(filterSpec)
 	g.reduce(outputSpec)
+	if t.width == lanes { // else a vector is half a line
+		g.expand(inputSpec.streaming())
+		g.expand(gradSpec.streaming())
+		g.reduce(outputSpec.streaming())
+	}
 	g.reduce(weightsSpec)
+	g.sums()
+	g.prefetch()
 	Generate()
 }

@@ -1,3 +1,5 @@
+//go:build !noasm
+
 #include "textflag.h"
 
 // Fused multiply-adds on registers alone, in independent chains, enough of

@@ -1,4 +1,6 @@
-package main
+//go:build !noasm
+
+package kerneltest
 
 // fma512 does 16·n fused multiply-adds of 16 floats, n ≥ 1, on a machine with
 // AVX-512.
@@ -8,9 +10,10 @@ func fma512(n int)
 // AVX2 and FMA.
 func fma256(n int)
 
-// peakLoop returns a loop that does floating-point operations as fast as the
-// instruction set can, and the number of operations in one turn of it.
-func peakLoop(isa string) (loop func(n int), flops float64) {
+// PeakLoop returns a loop that does floating-point operations as fast as the
+// instruction set can, and the number of operations in one turn of it; nil for
+// the portable kernels, whose limit no loop tells.
+func PeakLoop(isa string) (loop func(n int), flops float64) {
 	switch isa {
 	case "avx512":
 		return fma512, 16 * 16 * 2

@@ -1,0 +1,14 @@
+//go:build !noasm
+
+package asm
+
+func exp(x, y []float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		expAVX512(len(x), p(x), p(y))
+	case avx2:
+		expAVX2(len(x), p(x), p(y))
+	default:
+		expGeneric(x, y)
+	}
+}

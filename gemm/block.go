@@ -1,0 +1,279 @@
+package gemm
+
+import (
+	"crema/asm"
+	"crema/internal/cpu"
+	"crema/internal/par"
+)
+
+// packedRows bounds the elements of A that are packed at a time when C is made
+// row by row (4 MB): they lie in the level-3 cache.
+const packedRows = 1 << 20
+
+// split cuts the product into tasks, rowGroups × colGroups parts of C that are
+// about equal. Each packs the parts of A and B it needs, so the fewer the
+// better; but with several for each worker a late one matters less.
+func (j *job) split() {
+	threads := j.threads
+	if threads <= 0 {
+		threads = par.Threads()
+	}
+	j.rowGroups, j.colGroups = 1, 1
+	if threads == 1 {
+		return
+	}
+	nr := asm.Sgemm().NR
+	least := j.cost(j.m, j.n) / threads
+	// longest is what a worker does if it takes as many of r×c tasks as any.
+	longest := func(r, c int) int {
+		return j.cost(ceilDiv(j.m, r), ceilDiv(ceilDiv(j.n, c), nr)*nr) * ceilDiv(r*c, threads)
+	}
+	for _, each := range [...]int{4, 2, 1} {
+		tasks := each * threads
+		best := 0
+		for r := 1; r <= tasks; r++ {
+			c := tasks / r
+			if r*c != tasks {
+				continue
+			}
+			if w := longest(r, c); best == 0 || w < best {
+				best, j.rowGroups, j.colGroups = w, r, c
+			}
+		}
+		if best <= least+least/64 {
+			return
+		}
+	}
+	// Columns go in whole panels, of which there may be too few for parts of
+	// about one size: then each part is one, and rows are cut further.
+	uneven := func(r, c int) bool { return 4*longest(r, c)*threads > 5*r*c*j.cost(j.m/r, j.n/c) }
+	if !uneven(j.rowGroups, j.colGroups) {
+		return
+	}
+	panels, best := ceilDiv(j.n, nr), 0
+	for r := 1; r <= min(4*threads, j.m); r++ {
+		if w := longest(r, panels); !uneven(r, panels) && (best == 0 || w < best) {
+			best, j.rowGroups, j.colGroups = w, r, panels
+		}
+	}
+}
+
+// cost estimates the time of m×n elements of C for each of k: that of 16
+// multiply-adds is 8, that of packing an element 2, or 5 if it is transposed.
+func (j *job) cost(m, n int) int {
+	const copying, transposition = 2, 5
+	a, b := transposition, copying
+	if j.transA {
+		a = copying
+	}
+	if j.transB {
+		b = transposition
+	}
+	return m*n/2 + m*a + n*b
+}
+
+// part returns the rows i0 ≤ i < i1 and columns j0 ≤ j < j1 of a part of C.
+func (j *job) part(task int) (i0, i1, j0, j1 int) {
+	nr := asm.Sgemm().NR
+	i0, i1 = part(j.m, j.rowGroups, task%j.rowGroups)
+	jlo, jhi := part(ceilDiv(j.n, nr), j.colGroups, task/j.rowGroups)
+	return i0, i1, jlo * nr, min(jhi*nr, j.n)
+}
+
+// blocking is how each part of C is cut further.
+type blocking struct {
+	depth     int  // rows of B at a time
+	byRows    bool // the order: see the package's documentation
+	rowBlocks int  // blocks of rows
+	width     int  // columns of a block, if C is made by rows
+	// Elements of packed A and B, whole cache lines.
+	sizeA, sizeB int
+}
+
+// blocking fits parts of up to m×n elements.
+func (j *job) blocking(kern *asm.Kernel, m, n int) blocking {
+	const line = 64 / 4
+	lines := func(n int) int { return ceilDiv(n, line) * line }
+	b := blocking{depth: ceilDiv(j.k, ceilDiv(j.k, kern.KC))}
+	near := cpu.L2() / 2 / 4 // elements of a block that is to stay in the level-2 cache
+	// If C is made by columns B is packed for every block of rows, which costs
+	// little unless it is transposed. Of a tall product, A is most to pack.
+	b.byRows = bool(j.transB) && m*b.depth > near || bool(j.transA) && m >= n
+	colBlocks, keep := 1, kern.NR
+	b.rowBlocks = ceilDiv(m*b.depth, near)
+	if b.byRows {
+		b.rowBlocks, colBlocks = ceilDiv(m*b.depth, packedRows), ceilDiv(n*b.depth, near)
+	}
+	b.width = ceilDiv(ceilDiv(n, colBlocks), kern.NR) * kern.NR
+	if b.byRows {
+		keep = b.width
+	}
+	b.sizeA, b.sizeB = lines(ceilDiv(m, b.rowBlocks)*b.depth), lines(keep*b.depth)
+	return b
+}
+
+// runBlocks computes the product.
+func (j *job) runBlocks() {
+	j.split()
+	kern := asm.Sgemm()
+	tasks := j.rowGroups * j.colGroups
+	panels := ceilDiv(ceilDiv(j.n, kern.NR), j.colGroups)
+	j.cut = j.blocking(kern, ceilDiv(j.m, j.rowGroups), panels*kern.NR)
+	var buf *par.Buffer
+	if tasks <= par.Threads() {
+		// A worker that does the same task as before finds its panels' memory in
+		// the cache of its core.
+		j.scratch, buf = packing.Get(tasks * (j.cut.sizeA + j.cut.sizeB))
+	}
+	par.Run(j.threads, tasks, j)
+	if buf != nil {
+		j.scratch = nil
+		packing.Put(buf)
+	}
+}
+
+// block computes one part of C, in one of two orders.
+func (j *job) block(task int) {
+	t := tiles{job: j, kern: asm.Sgemm()}
+	cut := &j.cut
+	i0, i1, j0, j1 := j.part(task)
+	m, n := i1-i0, j1-j0
+	if m == 0 || n <= 0 {
+		return
+	}
+	if j.beta != 0 && j.beta != 1 {
+		j.scale(i0, i1, j0, j1)
+	}
+	panels := j.scratch
+	var buf *par.Buffer
+	if panels == nil {
+		panels, buf = packing.Get(cut.sizeA + cut.sizeB)
+	} else {
+		panels = panels[task*(cut.sizeA+cut.sizeB):]
+	}
+	t.ap, t.bp = panels[:cut.sizeA], panels[cut.sizeA:][:cut.sizeB]
+	for t.p0 = 0; t.p0 < j.k; t.p0 += cut.depth {
+		t.kc = min(cut.depth, j.k-t.p0)
+		t.acc = t.p0 > 0 || j.beta != 0
+		for b := range cut.rowBlocks {
+			lo, hi := part(m, cut.rowBlocks, b)
+			t.i0, t.m = i0+lo, hi-lo
+			t.panels = ceilDiv(t.m, t.kern.MR)
+			if !cut.byRows {
+				t.columns(j0, n)
+				continue
+			}
+			for q := 0; q < n; q += cut.width {
+				t.rows(j0+q, min(cut.width, n-q), q == 0)
+			}
+		}
+	}
+	if buf != nil {
+		packing.Put(buf)
+	}
+}
+
+// tiles are the tiles of some rows of C, for a block of depth.
+type tiles struct {
+	*job
+	kern   *asm.Kernel
+	p0, kc int // the depth
+	i0, m  int // the rows
+	panels int // of A, over which the rows are spread evenly
+	ap, bp []float32
+	acc    bool // C has a value
+}
+
+// panel returns the first row of panel i of A, its height and its place.
+func (t *tiles) panel(i int) (first, height int, dst []float32) {
+	lo, hi := part(t.m, t.panels, i)
+	return t.i0 + lo, hi - lo, t.ap[lo*t.kc:]
+}
+
+// columns computes n columns of C from j0 on, a panel of B after the other,
+// while all panels of A stay in the level-2 cache. B is packed while the tile
+// of the first rows is computed.
+func (t *tiles) columns(j0, n int) {
+	t.packA()
+	nr := t.kern.NR
+	for q := j0; q < j0+n; q += nr {
+		width := min(nr, j0+n-q)
+		done := 0
+		if !t.transB && width == nr {
+			i, h, ap := t.panel(0)
+			t.kern.TilePackB(h, t.kc, t.alpha, ap, t.b[t.p0*t.ldb+q:], t.ldb, t.bp, t.c[i*t.ldc+q:], t.ldc, t.acc)
+			done = 1
+		} else {
+			t.packB(q, width)
+		}
+		for p := done; p < t.panels; p++ {
+			i, h, ap := t.panel(p)
+			t.kern.Tile(h, width, t.kc, t.alpha, ap, t.bp, t.c[i*t.ldc+q:], t.ldc, t.acc)
+		}
+	}
+}
+
+// rows computes n columns of C from j0 on, a panel of A after the other, while
+// all panels of B stay in the level-2 cache. A is packed if it is not yet, while
+// the tile of the first columns is computed if it is stored transposed.
+func (t *tiles) rows(j0, n int, first bool) {
+	t.packB(j0, n)
+	nr := t.kern.NR
+	for p := range t.panels {
+		i, h, ap := t.panel(p)
+		done := 0
+		switch {
+		case !first:
+		case t.transA == NoTrans:
+			asm.Transpose(h, t.kc, t.a[i*t.lda+t.p0:], t.lda, ap, h)
+		case n < nr:
+			asm.PackRows(t.kc, h, 0, h, t.a, t.p0*t.lda+i, t.lda, ap, h)
+		default:
+			t.kern.TilePackA(h, t.kc, t.alpha, t.a[t.p0*t.lda+i:], t.lda, ap, t.bp, t.c[i*t.ldc+j0:], t.ldc, t.acc)
+			done = nr
+		}
+		for q := done; q < n; q += nr {
+			t.kern.Tile(h, min(nr, n-q), t.kc, t.alpha, ap, t.bp[q*t.kc:], t.c[i*t.ldc+j0+q:], t.ldc, t.acc)
+		}
+	}
+}
+
+// packA packs all panels of A.
+func (t *tiles) packA() {
+	if !t.transA {
+		for p := range t.panels {
+			i, h, dst := t.panel(p)
+			asm.Transpose(h, t.kc, t.a[i*t.lda+t.p0:], t.lda, dst, h)
+		}
+		return
+	}
+	// Rows are far apart: take some at a time for all panels, so that few pages
+	// are in use.
+	for s := 0; s < t.kc; s += rowStep {
+		n := min(rowStep, t.kc-s)
+		for p := range t.panels {
+			i, h, dst := t.panel(p)
+			asm.PackRows(n, h, 0, h, t.a, (t.p0+s)*t.lda+i, t.lda, dst[s*h:], h)
+		}
+	}
+}
+
+// packB packs n columns of B from j0 on.
+func (t *tiles) packB(j0, n int) {
+	nr := t.kern.NR
+	if t.transB {
+		for q := 0; q < n; q += nr {
+			asm.Transpose(min(nr, n-q), t.kc, t.b[(j0+q)*t.ldb+t.p0:], t.ldb, t.bp[q*t.kc:], nr)
+		}
+		return
+	}
+	for s := 0; s < t.kc; s += rowStep { // see packA
+		rows := min(rowStep, t.kc-s)
+		for q := 0; q < n; q += nr {
+			asm.PackRows(rows, nr, 0, min(nr, n-q), t.b, (t.p0+s)*t.ldb+j0+q, t.ldb, t.bp[q*t.kc+s*nr:], nr)
+		}
+	}
+}
+
+// part returns the range of part i when n things are cut into equal parts.
+func part(n, parts, i int) (lo, hi int) { return n * i / parts, n * (i + 1) / parts }
