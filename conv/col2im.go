@@ -1,9 +1,6 @@
 package conv
 
-import (
-	"crema/gemm"
-	"crema/internal/par"
-)
+import "crema/gemm"
 
 // scatterWidth is how many output pixels are multiplied at a time. It decides
 // the order in which contributions are added to a pixel, so it is a constant,
@@ -11,21 +8,20 @@ import (
 const scatterWidth = 256
 
 // col2imGroup computes the input gradient of one group for any stride.
-func col2imGroup(p *Plan, _ Direction, g int, dy, w, _, dx []float32) {
+func col2imGroup(p *Plan, _ Direction, g int, a args) {
+	dy, w, dx := a.in, a.with, a.out
 	s := &p.s
 	kg, cg, taps := s.K/s.Group, s.C/s.Group, s.R*s.S
 	t := scatters.get()
 	t.p = p
-	t.dy, t.dx = dy[g*kg*p.oh*p.ow:], dx[g*cg*s.H*s.W:]
+	t.dy, t.dx = from(dy, g*kg*p.oh*p.ow), from(dx, g*cg*s.H*s.W)
 	t.left.Reset(cg*taps, kg)
-	t.left.PackTransposed(0, t.left.Panels(), w[g*kg*cg*taps:], cg*taps)
-	// Channels of an image are split only so far that all workers have work.
-	threads := p.threads
-	if threads <= 0 {
-		threads = par.Threads()
+	if p.tally == nil {
+		t.left.PackTransposed(0, t.left.Panels(), w[g*kg*cg*taps:], cg*taps)
 	}
-	t.channelGroups = min(cg, ceilDiv(2*threads, s.N*s.Group))
-	par.Run(p.threads, s.N*t.channelGroups, t)
+	// Channels of an image are split only so far that all workers have work.
+	t.channelGroups = min(cg, ceilDiv(tasksEach*p.workers(), s.N*s.Group))
+	p.spread(s.N*t.channelGroups, t)
 	t.left.Release()
 	*t = scatter{}
 	scatters.put(t)
@@ -41,6 +37,12 @@ type scatter struct {
 }
 
 var scatters freeList[scatter]
+
+func (t *scatter) cost(task int) float64 {
+	s := &t.p.s
+	c0, c1 := part(s.C/s.Group, t.channelGroups, task%t.channelGroups)
+	return float64((c1-c0)*s.R*s.S*(s.K/s.Group)) * float64(t.p.oh*t.p.ow)
+}
 
 // Do computes some channels of one image.
 func (t *scatter) Do(task int) {

@@ -59,9 +59,9 @@ func newOperands(p *Plan, fill func(uint64, []float32)) operands {
 
 func (o *operands) run(p *Plan) {
 	p.Forward(o.x, o.w, o.bias, o.y)
-	p.BackwardData(o.dy, o.w, o.dx)
-	p.BackwardWeights(o.x, o.dy, o.dw)
-	p.BackwardBias(o.dy, o.db)
+	p.BackwardData(o.dy, nil, o.w, o.dx)
+	p.BackwardWeights(o.x, o.dy, nil, o.dw, nil)
+	p.BackwardBias(o.dy, nil, o.db)
 }
 
 func plan(t testing.TB, s Shape, o Options) *Plan {
@@ -149,7 +149,7 @@ func TestAgainstReference(t *testing.T) {
 					p.Forward(o.x, o.w, nil, o.y)
 					kerneltest.Close(t, "y without bias", o.y, want.integers.plain, bound(p, Forward, s.C*9, true))
 					once := append([]float32(nil), o.dw...)
-					p.BackwardWeights(o.x, o.dy, o.dw)
+					p.BackwardWeights(o.x, o.dy, nil, o.dw, nil)
 					for i, v := range once {
 						if o.dw[i] != 2*v {
 							t.Fatalf("dw[%d] is %v and then %v", i, v, o.dw[i])
@@ -217,7 +217,7 @@ func TestWeightSlices(t *testing.T) {
 		t.Fatal("shape is too small for this test")
 	}
 	o := newOperands(p, kerneltest.Integers)
-	p.BackwardWeights(o.x, o.dy, o.dw)
+	p.BackwardWeights(o.x, o.dy, nil, o.dw, nil)
 	kerneltest.Close(t, "dw", o.dw, ref.ConvBackwardWeights(ref.Conv(p.Shape()), o.x, o.dy), 0)
 }
 
@@ -226,9 +226,9 @@ func TestNoImages(t *testing.T) {
 	db := make([]float32, 3)
 	dw := make([]float32, p.weightSize())
 	p.Forward(nil, dw, db, nil)
-	p.BackwardData(nil, dw, nil)
-	p.BackwardWeights(nil, nil, dw)
-	p.BackwardBias(nil, db)
+	p.BackwardData(nil, nil, dw, nil)
+	p.BackwardWeights(nil, nil, nil, dw, nil)
+	p.BackwardBias(nil, nil, db)
 }
 
 func TestOutputSize(t *testing.T) {
@@ -312,10 +312,10 @@ func TestShortSlicesPanic(t *testing.T) {
 		func() { p.Forward(o.x, short(o.w), o.bias, o.y) },
 		func() { p.Forward(o.x, o.w, short(o.bias), o.y) },
 		func() { p.Forward(o.x, o.w, o.bias, short(o.y)) },
-		func() { p.BackwardData(short(o.dy), o.w, o.dx) },
-		func() { p.BackwardData(o.dy, o.w, short(o.dx)) },
-		func() { p.BackwardWeights(o.x, o.dy, short(o.dw)) },
-		func() { p.BackwardBias(o.dy, short(o.db)) },
+		func() { p.BackwardData(short(o.dy), nil, o.w, o.dx) },
+		func() { p.BackwardData(o.dy, nil, o.w, short(o.dx)) },
+		func() { p.BackwardWeights(o.x, o.dy, nil, short(o.dw), nil) },
+		func() { p.BackwardBias(o.dy, nil, short(o.db)) },
 	} {
 		func() {
 			defer func() {
@@ -385,30 +385,41 @@ func BenchmarkConv(b *testing.B) {
 			b.Fatal(err)
 		}
 		for _, l := range vgg {
-			for _, d := range []Direction{Forward, BackwardData, BackwardWeights} {
-				for _, threads := range []int{1, 2} {
-					if threads > runtime.NumCPU() {
-						continue
-					}
-					b.Run(fmt.Sprintf("isa=%s/shape=%s/direction=%v/threads=%d", isa, l.name, d, threads), func(b *testing.B) {
-						s := Shape{N: batch, C: l.c, H: l.h, W: l.h, K: l.k, R: 3, S: 3, PadH: 1, PadW: 1}
-						p := plan(b, s, Options{Threads: threads})
-						o := newOperands(p, kerneltest.Integers)
-						for b.Loop() {
-							switch d {
-							case Forward:
-								p.Forward(o.x, o.w, o.bias, o.y)
-							case BackwardData:
-								p.BackwardData(o.dy, o.w, o.dx)
-							case BackwardWeights:
-								p.BackwardWeights(o.x, o.dy, o.dw)
-							}
+			for _, layout := range []Layout{Blocked, NCHW} {
+				for _, d := range []Direction{Forward, BackwardData, BackwardWeights} {
+					for _, threads := range []int{1, 2} {
+						if threads > runtime.NumCPU() {
+							continue
 						}
-						flops := 2 * float64(p.outputSize()) * float64(l.c*9) * float64(b.N)
-						b.ReportMetric(flops/float64(b.Elapsed().Nanoseconds()), "GFLOPS")
-					})
+						b.Run(fmt.Sprintf("isa=%s/shape=%s/layout=%v/direction=%v/threads=%d", isa, l.name, layout, d, threads), func(b *testing.B) {
+							benchmarkConv(b, Shape{N: batch, C: l.c, H: l.h, W: l.h, K: l.k, R: 3, S: 3, PadH: 1, PadW: 1}, layout, d, threads)
+						})
+					}
 				}
 			}
 		}
 	}
+}
+
+// benchmarkConv times a direction with the activations in a layout, but for
+// inputs of few channels.
+func benchmarkConv(b *testing.B, s Shape, layout Layout, d Direction, threads int) {
+	opts := Options{Threads: threads, In: layout, Out: layout}
+	if s.C%Lanes != 0 {
+		opts.In = NCHW
+	}
+	p := plan(b, s, opts)
+	o := newOperands(p, kerneltest.Integers)
+	for b.Loop() {
+		switch d {
+		case Forward:
+			p.Forward(o.x, o.w, o.bias, o.y)
+		case BackwardData:
+			p.BackwardData(o.dy, nil, o.w, o.dx)
+		case BackwardWeights:
+			p.BackwardWeights(o.x, o.dy, nil, o.dw, o.db)
+		}
+	}
+	flops := 2 * float64(p.outputSize()) * float64(s.C*9) * float64(b.N)
+	b.ReportMetric(flops/float64(b.Elapsed().Nanoseconds()), "GFLOPS")
 }

@@ -3,17 +3,16 @@ package conv
 import (
 	"crema/asm"
 	"crema/gemm"
-	"crema/internal/par"
 )
 
 // implicitGroup computes one group by matrix products whose right operand is
 // packed from the image.
-func implicitGroup(p *Plan, d Direction, g int, in, with, bias, out []float32) {
+func implicitGroup(p *Plan, d Direction, g int, a args) {
 	t := products.get()
 	if d == BackwardWeights {
-		t.weights(p, g, in, with, out)
+		t.weights(p, g, a.in, a.with, a.out)
 	} else {
-		t.columns(p, d, g, in, with, bias, out)
+		t.columns(p, d, g, a.in, a.with, a.bias, a.out)
 	}
 	*t = product{}
 	products.put(t)
@@ -21,12 +20,12 @@ func implicitGroup(p *Plan, d Direction, g int, in, with, bias, out []float32) {
 
 // product is the job of one group.
 type product struct {
-	p     *Plan
-	d     Direction
-	g     int
-	cols  columns
-	left  gemm.Packed
-	phase func(t *product, task int)
+	p    *Plan
+	d    Direction
+	g    int
+	cols columns
+	left gemm.Packed
+	loop productLoop
 
 	in, with, bias, out []float32 // of the group: from its first channel or filter on
 	packGroups          int
@@ -40,10 +39,31 @@ type product struct {
 	accumulate bool
 }
 
+// A productLoop is what a task of a loop does, and what it costs.
+type productLoop struct {
+	do   func(t *product, task int)
+	cost func(t *product, task int) float64
+}
+
+var (
+	productPackWeights  = productLoop{(*product).packWeights, (*product).packWeightsCost}
+	productColumns      = productLoop{(*product).multiplyColumns, (*product).multiplyCost}
+	productPackGradient = productLoop{(*product).packGradient, (*product).packGradientCost}
+	productTransposed   = productLoop{(*product).multiplyTransposed, (*product).multiplyCost}
+	productAdd          = productLoop{(*product).addWeights, (*product).addWeightsCost}
+)
+
 var products freeList[product]
 
-// Do does one task of the present phase.
-func (t *product) Do(task int) { t.phase(t, task) }
+// Do does one task of the present loop.
+func (t *product) Do(task int) { t.loop.do(t, task) }
+
+func (t *product) cost(task int) float64 { return t.loop.cost(t, task) }
+
+func (t *product) run(tasks int, loop productLoop) {
+	t.loop = loop
+	t.p.spread(tasks, t)
+}
 
 // columns computes the output, or the input gradient: rows are the channels of
 // the target, columns its pixels.
@@ -51,28 +71,65 @@ func (t *product) columns(p *Plan, d Direction, g int, in, with, bias, out []flo
 	s := &p.s
 	kg, cg := s.K/s.Group, s.C/s.Group
 	t.p, t.d, t.g = p, d, g
-	t.with = with[g*kg*cg*s.R*s.S:]
+	t.with = from(with, g*kg*cg*s.R*s.S)
 	m := kg
 	if d == Forward {
 		t.cols = p.forwardColumns()
-		t.in, t.out = in[g*cg*s.H*s.W:], out[g*kg*p.oh*p.ow:]
-		if bias != nil {
-			t.bias = bias[g*kg:]
-		}
+		t.in, t.out, t.bias = from(in, g*cg*s.H*s.W), from(out, g*kg*p.oh*p.ow), from(bias, g*kg)
 	} else {
 		m = cg
 		t.cols = p.dataColumns()
-		t.in, t.out = in[g*kg*p.oh*p.ow:], out[g*cg*s.H*s.W:]
+		t.in, t.out = from(in, g*kg*p.oh*p.ow), from(out, g*cg*s.H*s.W)
 	}
 	t.n = s.N * t.cols.oh * t.cols.ow
 	t.left.Reset(m, t.cols.rows())
 	t.packGroups = min(t.left.Panels(), 32)
-	t.rowGroups, t.colGroups = t.left.Split(t.n, p.threads)
-	t.phase = (*product).packWeights
-	par.Run(p.threads, t.packGroups, t)
-	t.phase = (*product).multiplyColumns
-	par.Run(p.threads, t.rowGroups*t.colGroups, t)
+	t.rowGroups, t.colGroups = t.left.Split(t.n, p.workers())
+	t.run(t.packGroups, productPackWeights)
+	t.run(t.rowGroups*t.colGroups, productColumns)
 	t.left.Release()
+}
+
+// packWeightsCost is what packing some panels costs: each element once.
+func (t *product) packWeightsCost(task int) float64 {
+	lo, hi := part(t.left.Panels(), t.packGroups, task)
+	n := 0
+	for i := lo; i < hi; i++ {
+		_, rows := t.left.PanelRows(i)
+		n += rows
+	}
+	return float64(n * t.cols.rows())
+}
+
+// packGradientCost is the same of a block of the output gradient.
+func (t *product) packGradientCost(b int) float64 {
+	_, kc := t.left.Block(b)
+	last, rows := t.left.PanelRows(t.left.Panels() - 1)
+	return float64(kc * (last + rows))
+}
+
+func (t *product) addWeightsCost(int) float64 { return float64(t.n) }
+
+// piece returns the panels of rows lo ≤ i < hi of a task that multiplies, the
+// number of their rows, and its columns j0 ≤ j < j0+n.
+func (t *product) piece(task int) (lo, hi, rows, j0, n int) {
+	nr := t.left.Width()
+	lo, hi = part(t.left.Panels(), t.rowGroups, task%t.rowGroups)
+	jlo, jhi := part(ceilDiv(t.n, nr), t.colGroups, task/t.rowGroups)
+	first, _ := t.left.PanelRows(lo)
+	last, h := t.left.PanelRows(hi - 1)
+	return lo, hi, last + h - first, jlo * nr, min(jhi*nr, t.n) - jlo*nr
+}
+
+// multiplyCost is the cost of a task that multiplies.
+func (t *product) multiplyCost(task int) float64 {
+	_, _, rows, _, n := t.piece(task)
+	depth := 0
+	for b := range t.left.Blocks() {
+		_, kc := t.left.Block(b)
+		depth += kc
+	}
+	return float64(n*depth) * float64(rows+1) // once more to pack the columns
 }
 
 // packWeights packs some panels of the weights, taps before channels.
@@ -102,14 +159,8 @@ func (t *product) packWeights(task int) {
 // of its rows in the target, and lets a block span images.)
 func (t *product) multiplyColumns(task int) {
 	nr := t.left.Width()
-	lo, hi := part(t.left.Panels(), t.rowGroups, task%t.rowGroups)
-	jlo, jhi := part(ceilDiv(t.n, nr), t.colGroups, task/t.rowGroups)
-	q0 := jlo * nr
-	n := min(jhi*nr, t.n) - q0
+	lo, hi, rows, q0, n := t.piece(task)
 	first, _ := t.left.PanelRows(lo)
-	last, h := t.left.PanelRows(hi - 1)
-	rows := last + h - first
-
 	bp, bbuf := scratch.Get(t.left.PanelSize(n))
 	tile, tbuf := scratch.Get(rows * n)
 	for b := range t.left.Blocks() {
@@ -155,7 +206,7 @@ func (t *product) weights(p *Plan, g int, x, dy, dw []float32) {
 	kg, cg := s.K/s.Group, s.C/s.Group
 	t.p, t.d, t.g = p, BackwardWeights, g
 	t.cols = p.forwardColumns()
-	t.in, t.with = x[g*cg*s.H*s.W:], dy[g*kg*p.oh*p.ow:]
+	t.in, t.with = from(x, g*cg*s.H*s.W), from(dy, g*kg*p.oh*p.ow)
 	t.n = t.cols.rows()
 	pixels := s.N * t.cols.oh * t.cols.ow
 	slices := min(ceilDiv(kg*pixels, maxPacked), pixels)
@@ -164,17 +215,14 @@ func (t *product) weights(p *Plan, g int, x, dy, dw []float32) {
 	t.out = sums
 	for t.q0 = 0; t.q0 < pixels; t.q0 += depth {
 		t.left.Reset(kg, min(depth, pixels-t.q0))
-		t.rowGroups, t.colGroups = t.left.Split(t.n, p.threads)
+		t.rowGroups, t.colGroups = t.left.Split(t.n, p.workers())
 		t.accumulate = t.q0 > 0
-		t.phase = (*product).packGradient
-		par.Run(p.threads, t.left.Blocks(), t)
-		t.phase = (*product).multiplyTransposed
-		par.Run(p.threads, t.rowGroups*t.colGroups, t)
+		t.run(t.left.Blocks(), productPackGradient)
+		t.run(t.rowGroups*t.colGroups, productTransposed)
 		t.left.Release()
 	}
-	t.with = dw[g*kg*t.n:]
-	t.phase = (*product).addWeights
-	par.Run(p.threads, kg, t)
+	t.with = from(dw, g*kg*t.n)
+	t.run(kg, productAdd)
 	scratch.Put(buf)
 }
 
@@ -198,10 +246,7 @@ func (t *product) packGradient(b int) {
 
 func (t *product) multiplyTransposed(task int) {
 	nr := t.left.Width()
-	lo, hi := part(t.left.Panels(), t.rowGroups, task%t.rowGroups)
-	jlo, jhi := part(ceilDiv(t.n, nr), t.colGroups, task/t.rowGroups)
-	j0 := jlo * nr
-	n := min(jhi*nr, t.n) - j0
+	lo, hi, _, j0, n := t.piece(task)
 	first, _ := t.left.PanelRows(lo)
 	bp, buf := scratch.Get(t.left.PanelSize(n))
 	for b := range t.left.Blocks() {

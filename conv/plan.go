@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"crema/asm"
-	"crema/internal/par"
 )
 
 // A Shape describes the convolution of N images of C×H×W pixels with K filters
@@ -38,6 +37,23 @@ func (d Direction) String() string {
 	return [...]string{"forward", "backward-data", "backward-weights"}[d]
 }
 
+// A Layout is an order of the elements of activations.
+type Layout uint8
+
+const (
+	// NCHW is N×C×H×W.
+	NCHW Layout = iota
+	// Blocked is N×(C/16)×H×W×16: a pixel's next 16 channels are neighbours,
+	// so that they are one or two vectors. C must be a multiple of 16; the
+	// number of elements is that of NCHW.
+	Blocked
+)
+
+// Lanes is the number of channels that Blocked keeps together.
+const Lanes = asm.WinoLanes
+
+func (l Layout) String() string { return [...]string{"NCHW", "blocked"}[l] }
+
 // Options tune a plan; the zero value is the default.
 type Options struct {
 	// Algorithm forces the algorithm of this name in every direction that it
@@ -45,6 +61,13 @@ type Options struct {
 	Algorithm string
 	// Threads is the number of workers; 0 is GOMAXPROCS.
 	Threads int
+	// In is the layout of x and dx, Out that of y and dy. Weights and biases
+	// have only one.
+	In, Out Layout
+	// ReLU says that the convolution is followed by max(0, ·): Forward computes
+	// y = max(0, convolution + bias), and the gradients are taken from dy where
+	// y > 0 and from 0 elsewhere.
+	ReLU bool
 }
 
 // envVar is the environment variable that forces an algorithm.
@@ -53,18 +76,30 @@ const envVar = "CREMA_CONV"
 // ErrShape is wrapped by the errors of NewPlan about shapes.
 var ErrShape = errors.New("invalid convolution shape")
 
+// ErrLayout is wrapped by the errors of NewPlan about layouts: the convolution
+// must be done on NCHW arrays.
+var ErrLayout = errors.New("no convolution in these layouts")
+
 // A Plan computes convolutions of one shape. It may be used from several
 // goroutines at once.
 type Plan struct {
 	s       Shape
 	oh, ow  int
 	threads int
+	in, out Layout
+	relu    bool
 	algos   [numDirections]*algorithm
+	tally   *tally // if set, work is counted and not done
 }
 
 // NewPlan checks the shape and chooses algorithms. The output is
 // (H+2·PadH−(DilationH·(R−1)+1))/StrideH+1 pixels high, rounded down, and
 // likewise wide, as in Caffe (conv_layer.cpp); it must have at least one pixel.
+//
+// The error wraps ErrShape for an impossible shape and ErrLayout if one of the
+// layouts is Blocked and the convolution cannot be done so, is not worth it
+// forward, or is to be done by an algorithm that only takes NCHW. On NCHW
+// arrays every convolution can be done.
 func NewPlan(s Shape, opts Options) (*Plan, error) {
 	for _, v := range []*int{&s.StrideH, &s.StrideW, &s.DilationH, &s.DilationW, &s.Group} {
 		if *v == 0 {
@@ -95,6 +130,9 @@ func NewPlan(s Shape, opts Options) (*Plan, error) {
 		oh:      (s.H+2*s.PadH-extentH)/s.StrideH + 1,
 		ow:      (s.W+2*s.PadW-extentW)/s.StrideW + 1,
 		threads: opts.Threads,
+		in:      opts.In,
+		out:     opts.Out,
+		relu:    opts.ReLU,
 	}
 	for _, dims := range [][]int{{s.N, s.C, s.H, s.W}, {s.N, s.K, p.oh, p.ow}, {s.K, s.C / s.Group, s.R, s.S}} {
 		n := 1
@@ -127,17 +165,40 @@ func (p *Plan) choose(forced string) error {
 		return fmt.Errorf("unknown algorithm %q (known: %s)", forced, strings.Join(names, ", "))
 	}
 	for d := range numDirections {
+		var able *algorithm // though it does not pay
 		for i := range algorithms {
 			a := &algorithms[i]
 			if !a.accepts(&p.s, d) {
 				continue
 			}
-			if a.name == forced || p.algos[d] == nil && (a.pays == nil || a.pays(&p.s, d)) {
+			fits := a.fits(p, d)
+			if a.name == forced {
+				if !fits {
+					return p.layoutError(d)
+				}
+				p.algos[d] = a
+				break
+			}
+			pays := a.pays == nil || a.pays(&p.s, d)
+			if fits && pays && p.algos[d] == nil {
 				p.algos[d] = a
 			}
+			if fits && able == nil {
+				able = a
+			}
+		}
+		if p.algos[d] == nil && d != Forward {
+			p.algos[d] = able
+		}
+		if p.algos[d] == nil {
+			return p.layoutError(d)
 		}
 	}
 	return nil
+}
+
+func (p *Plan) layoutError(d Direction) error {
+	return fmt.Errorf("%w: %v from %v to %v, %d to %d channels", ErrLayout, d, p.in, p.out, p.s.C, p.s.K)
 }
 
 // OutH returns the height of the output.
@@ -160,57 +221,92 @@ const errShort = "conv: slice too short"
 
 // Forward computes y (N×K×OutH×OutW) from x (N×C×H×W), w (K×(C/Group)×R×S) and
 // bias (K, or nil for none). y must not overlap the others. It panics if a
-// slice is too short.
+// slice is too short, as all methods do.
 func (p *Plan) Forward(x, w, bias, y []float32) {
+	p.checkForward(x, w, bias, y)
+	p.run(Forward, args{in: x, with: w, bias: bias, out: y})
+}
+
+func (p *Plan) checkForward(x, w, bias, y []float32) {
 	if len(x) < p.inputSize() || len(w) < p.weightSize() || len(y) < p.outputSize() || bias != nil && len(bias) < p.s.K {
 		panic(errShort)
 	}
-	p.run(Forward, x, w, bias, y)
+}
+
+// Filters are weights in the form in which a plan's Forward uses them.
+type Filters struct {
+	plan *Plan
+	isa  string // that u was made for
+	w    []float32
+	u    []float32
+}
+
+// TransformFilters prepares w (K×(C/Group)×R×S) for ForwardFilters, in f or, if
+// that is nil, in new memory. f refers to w. When w changes, or another
+// instruction set is selected, it must be called again.
+//
+// Nothing is kept but w where the algorithm transforms no filters, or transforms
+// them in less time than it takes to read what would be kept.
+func (p *Plan) TransformFilters(w []float32, f *Filters) *Filters {
+	if len(w) < p.weightSize() {
+		panic(errShort)
+	}
+	if f == nil {
+		f = &Filters{}
+	}
+	f.plan, f.isa, f.w = p, asm.ISA(), w
+	if t := p.algos[Forward].filters; t != nil {
+		f.u = t(p, w, f.u)
+	}
+	return f
+}
+
+// ForwardFilters is Forward with filters that were prepared by
+// TransformFilters of the same plan; the result has the same bits.
+func (p *Plan) ForwardFilters(x []float32, f *Filters, bias, y []float32) {
+	if f.plan != p || f.isa != asm.ISA() {
+		panic("conv: filters of another plan")
+	}
+	p.checkForward(x, f.w, bias, y)
+	p.run(Forward, args{in: x, with: f.w, bias: bias, out: y, u: f.u})
 }
 
 // BackwardData computes the gradient dx (N×C×H×W) of the input from that of the
-// output, dy (N×K×OutH×OutW), and w; dx is overwritten.
-func (p *Plan) BackwardData(dy, w, dx []float32) {
-	if len(dx) < p.inputSize() || len(w) < p.weightSize() || len(dy) < p.outputSize() {
+// output, dy (N×K×OutH×OutW), and w; dx is overwritten. y is what Forward
+// computed, and is only read if Options.ReLU is set; otherwise it may be nil.
+// dx must not overlap the others.
+func (p *Plan) BackwardData(dy, y, w, dx []float32) {
+	if len(dx) < p.inputSize() || len(w) < p.weightSize() {
 		panic(errShort)
 	}
-	p.run(BackwardData, dy, w, nil, dx)
+	p.checkGradient(dy, y)
+	p.run(BackwardData, args{in: dy, y: y, with: w, out: dx})
 }
 
-// BackwardWeights adds the gradient of the weights to dw (K×(C/Group)×R×S).
-func (p *Plan) BackwardWeights(x, dy, dw []float32) {
-	if len(x) < p.inputSize() || len(dw) < p.weightSize() || len(dy) < p.outputSize() {
+// BackwardWeights adds the gradient of the weights to dw (K×(C/Group)×R×S), and
+// that of the biases to db (K) unless db is nil. It is cheaper so than by
+// BackwardBias. y is as for BackwardData.
+func (p *Plan) BackwardWeights(x, dy, y, dw, db []float32) {
+	if len(x) < p.inputSize() || len(dw) < p.weightSize() || db != nil && len(db) < p.s.K {
 		panic(errShort)
 	}
-	p.run(BackwardWeights, x, dy, nil, dw)
+	p.checkGradient(dy, y)
+	p.run(BackwardWeights, args{in: x, with: dy, y: y, out: dw, db: db})
 }
 
 // BackwardBias adds the gradient of the biases to db (K): the sums of dy over
-// images and pixels.
-func (p *Plan) BackwardBias(dy, db []float32) {
-	if len(db) < p.s.K || len(dy) < p.outputSize() {
+// images and pixels, with Options.ReLU those where y > 0. y is as for
+// BackwardData.
+func (p *Plan) BackwardBias(dy, y, db []float32) {
+	if len(db) < p.s.K {
 		panic(errShort)
 	}
-	j := biasJobs.get()
-	*j = biasJob{p, dy, db}
-	par.Run(p.threads, p.s.K, j)
-	*j = biasJob{}
-	biasJobs.put(j)
+	p.checkGradient(dy, y)
+	p.biases(dy, y, db)
 }
 
-// biasJob sums the gradient of one filter per task.
-type biasJob struct {
-	p      *Plan
-	dy, db []float32
-}
-
-var biasJobs freeList[biasJob]
-
-func (j *biasJob) Do(k int) {
-	pix := j.p.oh * j.p.ow
-	var t float64
-	for n := range j.p.s.N {
-		t += asm.Sum(j.dy[(n*j.p.s.K+k)*pix:][:pix])
+func (p *Plan) checkGradient(dy, y []float32) {
+	if n := p.outputSize(); len(dy) < n || p.relu && len(y) < n {
+		panic(errShort)
 	}
-	j.db[k] += float32(t)
 }

@@ -1,7 +1,10 @@
 package conv
 
 import (
+	"math"
+
 	"crema/asm"
+	"crema/internal/hugepage"
 	"crema/internal/par"
 )
 
@@ -13,17 +16,30 @@ import (
 // a product of matrices, tiles × channels × filters, and the transform of M
 // gives 4×4 pixels of the target.
 //
-// Channels go through the transforms 16 at a time, the lanes of vectors; a
-// strip of the image is brought into that order, with its border of zeros, just
-// before, and the target leaves it just after its transform.
+// Channels go through the transforms 16 at a time, the lanes of vectors, as the
+// layout Blocked has them. A row of tiles is read where it lies if it is inside
+// the image; at the border, and from NCHW, a strip of pixels is first brought
+// into that order, with zeros around the image.
 //
-// Tiles are taken as rectangles of an image. Where U is small, a task takes
-// some rectangles through all three steps, with V and M in its cache. Where it
-// is large, each step is a loop of its own over the workers, for as many
-// rectangles as fit in the shared cache, so that every point of U is read once
-// or twice. The gradient of the weights is done like that always: V of the input
-// and the transform Z of the output gradient, then at each point Vᵀ·Z, a sum over
-// tiles that is continued from one lot of rectangles to the next.
+// Tiles are taken as rectangles of an image. What is near when it is needed
+// depends on the shape:
+//
+//   - Where there are not too many channels and filters, a task takes a block of
+//     tiles through all steps. V of the block stays in the worker's own cache.
+//     A panel of filters, two vectors, goes through all 36 products and straight
+//     on to the transform of the target, so that M is one panel wide, and the
+//     panels of U stream by. Meanwhile the next block's pixels are asked for.
+//   - Elsewhere each step is a loop of all workers over some tiles: V, U, then
+//     the products, a point a task, and the transforms of M. V at a point stays in
+//     the worker's own cache for all filters. Where U is too large for the shared
+//     cache, it is made a part of the filters at a time, for many more tiles.
+//
+// The gradient of the weights has the transform Z of the output gradient in the
+// place of U, and at each point the product Vᵀ·Z, whose terms are tiles. The
+// tiles are cut into chunks whose sums are transformed back by themselves and
+// then added to the gradient, in order. Where there are not too many channels
+// and filters, a task does a chunk; elsewhere a chunk is done in steps, as above,
+// with Z of a part of the filters at a time.
 const (
 	winoTile = 4            // pixels of the target on a side
 	winoEdge = winoTile + 2 // and of the source
@@ -32,16 +48,12 @@ const (
 	// Elements added to the distance of points: a power of two there would put
 	// all 36 vectors that a transform writes into the same set of a cache.
 	winoSkew = 5 * asm.WinoLanes
-
-	// winoDepth cuts sums over channels: a longer panel of U crowds
-	// the nearest caches.
-	winoDepth = 256
 )
 
 // winogradAccepts holds for what the algorithm can do.
 func winogradAccepts(s *Shape, _ Direction) bool {
 	return s.R == 3 && s.S == 3 && s.StrideH == 1 && s.StrideW == 1 && s.DilationH == 1 && s.DilationW == 1 &&
-		s.Group == 1 && s.PadH <= 2 && s.PadW <= 2
+		s.PadH <= 2 && s.PadW <= 2
 }
 
 // winogradPays holds where it is faster: not where vectors of channels or tiles
@@ -52,7 +64,13 @@ func winogradPays(s *Shape, d Direction) bool {
 	if d != BackwardData {
 		h, w = h+2*s.PadH-2, w+2*s.PadW-2
 	}
-	return s.C >= 16 && s.K >= 16 && h >= 3 && w >= 3 && s.N*ceilDiv(h, winoTile)*ceilDiv(w, winoTile) >= 4
+	return s.C/s.Group >= 16 && s.K/s.Group >= 16 && h >= 3 && w >= 3 && s.N*ceilDiv(h, winoTile)*ceilDiv(w, winoTile) >= 4
+}
+
+// winogradLayouts holds where groups of lanes are whole.
+func winogradLayouts(p *Plan, _ Direction) bool {
+	s := &p.s
+	return (p.in == NCHW || s.C/s.Group%Lanes == 0) && (p.out == NCHW || s.K/s.Group%Lanes == 0)
 }
 
 // winograd is the job of one call.
@@ -60,59 +78,64 @@ type winograd struct {
 	p    *Plan
 	d    Direction
 	kern *asm.WinoKernel
-	// The convolution as computed: of the input gradient, the source is the
-	// output gradient.
+	// The convolution as computed, of one group: of the input gradient, the
+	// source is the output gradient. An image has allC and allK channels.
 	c, h, w    int // source
 	k, oh, ow  int // target
+	allC, allK int
 	padH, padW int
+	from, to   Layout // of source and target
 
-	in, with, bias, out []float32
+	args
+	low    float32 // least value of the target
+	stream bool    // whether the target is written past the caches
 
+	rectH, rectW  int // tiles of a rectangle, at most
 	gridH, gridW  int // rectangles of an image
 	th, tw        int // tiles of an image
-	lot           int // rectangles that are in memory together
+	lot           int // rectangles that are in memory together, or of a task
+	block         int // rectangles whose terms are added up in one go
 	lo, hi, tiles int // the present lot
-	accumulate    bool
 
 	u, v, m matrices
-	phase   func(t *winograd, task int)
-	groups  int // of tasks in the present phase
+	loop    winoLoop
+	groups  int // of tasks in the present loop
+	slices  int // and of these
+	chunks  int
+	k0, kn  int // filters of the present U or Z
+
+	parts    []float32 // gradients of chunks
+	biasSums []float32 // of rectangles
 }
 
-// matrices are 36 matrices, one for each point. Each is kept either by rows, ld
-// apart, or as panels of columns.
+// matrices are 36 matrices, one for each point, as panels of columns.
 type matrices struct {
 	data  []float32
 	buf   *par.Buffer
-	point int // elements from one matrix to the next
-	ld    int
-	panel int // elements from one panel to the next; 0: rows
+	width int // columns of a panel
+	panel int // elements from one panel to the next
+	point int // and from one matrix to the next
+}
+
+// panels gives the shape of matrices whose columns are rounded up to whole
+// panels.
+func panels(rows, cols, width int) matrices {
+	return matrices{width: width, panel: rows * width, point: rows*roundUp(cols, width) + winoSkew}
 }
 
 // at returns the matrices from the given element on.
-func (m *matrices) at(point, row, col, nr int) []float32 {
-	if m.panel == 0 {
-		return m.data[point*m.point+row*m.ld+col:]
-	}
-	return m.data[point*m.point+col/nr*m.panel+row*m.ld+col%nr:]
+func (m *matrices) at(point, row, col int) []float32 {
+	return m.data[point*m.point+col/m.width*m.panel+row*m.width+col%m.width:]
 }
 
-// byRows and byPanels give the shape of a matrix whose columns are rounded up
-// to whole panels.
-func byRows(rows, cols, nr int) matrices {
-	// Rows of a power of two would be in few sets of the first-level cache.
-	ld := roundUp(cols, nr) + asm.WinoLanes
-	return matrices{point: rows*ld + winoSkew, ld: ld}
-}
+func (m *matrices) size() int { return asm.WinoPoints * m.point }
 
-func byPanels(rows, cols, nr int) matrices {
-	return matrices{point: rows*roundUp(cols, nr) + winoSkew, ld: nr, panel: rows * nr}
-}
-
-func (m *matrices) alloc() { m.data, m.buf = scratch.Get(asm.WinoPoints * m.point) }
+func (m *matrices) alloc() { m.data, m.buf = scratch.Get(m.size()) }
 
 func (m *matrices) release() {
-	scratch.Put(m.buf)
+	if m.buf != nil {
+		scratch.Put(m.buf)
+	}
 	*m = matrices{}
 }
 
@@ -120,27 +143,33 @@ func roundUp(n, to int) int { return ceilDiv(n, to) * to }
 
 var winograds freeList[winograd]
 
-// Do does one task of the present phase.
-func (t *winograd) Do(task int) { t.phase(t, task) }
+// Do does one task of the present loop.
+func (t *winograd) Do(task int) { t.loop.do(t, task) }
 
-func (t *winograd) run(tasks int, phase func(*winograd, int)) {
-	t.phase = phase
-	par.Run(t.p.threads, tasks, t)
+func (t *winograd) cost(task int) float64 { return t.loop.cost(t, task) }
+
+func (t *winograd) run(tasks int, loop winoLoop) {
+	t.loop = loop
+	t.p.spread(tasks, t)
 }
 
-// winogradGroup computes a direction; there is only one group.
-func winogradGroup(p *Plan, d Direction, _ int, in, with, bias, out []float32) {
+// winogradGroup computes a direction of one group.
+func winogradGroup(p *Plan, d Direction, g int, a args) {
 	t := winograds.get()
+	t.prepare(p, d)
 	s := &p.s
-	*t = winograd{
-		p: p, d: d, kern: asm.Wino(), c: s.C, h: s.H, w: s.W, k: s.K, oh: p.oh, ow: p.ow, padH: s.PadH, padW: s.PadW,
-		in: in, with: with, bias: bias, out: out,
+	x, y, w := g*s.C/s.Group*s.H*s.W, g*s.K/s.Group*p.oh*p.ow, g*p.weightSize()/s.Group
+	switch d {
+	case Forward:
+		t.args = args{in: from(a.in, x), with: from(a.with, w), bias: from(a.bias, g*t.k), out: from(a.out, y), u: a.u}
+	case BackwardData:
+		t.args = args{in: from(a.in, y), y: from(a.y, y), with: from(a.with, w), out: from(a.out, x)}
+	case BackwardWeights:
+		t.args = args{in: from(a.in, x), with: from(a.with, y), y: from(a.y, y), out: from(a.out, w), db: from(a.db, g*t.k)}
 	}
-	if d == BackwardData {
-		t.c, t.h, t.w, t.k, t.oh, t.ow = s.K, p.oh, p.ow, s.C, s.H, s.W
-		t.padH, t.padW = 2-s.PadH, 2-s.PadW
+	if !p.relu {
+		t.y = nil
 	}
-	t.th, t.tw = ceilDiv(t.oh, winoTile), ceilDiv(t.ow, winoTile)
 	if d == BackwardWeights {
 		t.weights()
 	} else {
@@ -150,31 +179,85 @@ func winogradGroup(p *Plan, d Direction, _ int, in, with, bias, out []float32) {
 	winograds.put(t)
 }
 
-// winoSizes were chosen by measurement; tests change them.
-var winoSizes = struct {
-	wide   int // tiles in a row of a rectangle, at most
-	few    int // up to so many channels times filters, sizes are those for few
-	fused  int // the same for tasks that do all steps
-	block  int // tiles of such a task
-	staged int // tiles of a lot whose steps are loops of their own
-	// Tiles of a lot of a weight gradient, for few and for many channels.
-	lot, largeLot int
-	panel         int // tiles of all images for tasks by panels of filters
-	depth         int // longest sum of a weight gradient in one go
-}{
-	wide: 56, few: 128 * 128, fused: 256 * 256, block: 28, staged: 300, lot: 160, largeLot: 600, panel: 128, depth: 320,
+// winogradFilters returns U in u or, if that is too short, in new memory; or nil
+// where tasks make their own.
+func winogradFilters(p *Plan, w, u []float32) []float32 {
+	if p.s.Group > 1 || p.s.C*p.s.K > winoSizes.fused {
+		return nil
+	}
+	t := winograds.get()
+	t.prepare(p, Forward)
+	t.with = w
+	t.u = panels(roundUp(t.c, asm.WinoLanes), t.k, t.kern.NR)
+	if len(u) < t.u.size() {
+		u = hugepage.Make(t.u.size())
+	}
+	t.u.data = u
+	t.kn = t.k
+	t.transformFilters()
+	*t = winograd{}
+	winograds.put(t)
+	return u
 }
 
-// grid cuts images into rectangles of some tiles tiles and returns how many
+func (t *winograd) prepare(p *Plan, d Direction) {
+	s := &p.s
+	*t = winograd{
+		p: p, d: d, kern: asm.Wino(), c: s.C / s.Group, h: s.H, w: s.W, k: s.K / s.Group, oh: p.oh, ow: p.ow, padH: s.PadH, padW: s.PadW,
+		from: p.in, to: p.out, low: float32(math.Inf(-1)),
+	}
+	switch {
+	case d == BackwardData:
+		t.c, t.h, t.w, t.k, t.oh, t.ow = t.k, p.oh, p.ow, t.c, s.H, s.W
+		t.padH, t.padW = 2-s.PadH, 2-s.PadW
+		t.from, t.to = p.out, p.in
+	case d == Forward && p.relu:
+		t.low = 0
+	}
+	t.allC, t.allK = t.c*s.Group, t.k*s.Group
+	t.th, t.tw = ceilDiv(t.oh, winoTile), ceilDiv(t.ow, winoTile)
+	t.stream = s.N*t.k*t.oh*t.ow >= winoSizes.stream
+}
+
+// winoSizes were chosen by measurement; tests change them.
+var winoSizes = struct {
+	rect    int // tiles of a rectangle, at most
+	stream  int // elements of a target that is not to be kept in a cache
+	streamV int // and elements of V or Z
+	fused   int // up to so many channels times filters, a task does all steps
+	own     int // elements of V of such a task
+	// Where all workers share V and U: if U has at most so many elements, it is
+	// made whole, and V has some tiles at a time; else part of U is made, for
+	// more tiles, or all.
+	wholeU, lot     int
+	partU, largeLot int // elements of U and of V
+	channels        int // channels that are added up in one go, a multiple of 16
+
+	gradients int // up to so many channels times filters, a task does a chunk
+	unit      int // tiles whose terms are added up in one go, in such a task
+	chunks    int // of these, at most
+	chunk     int // tiles of a chunk, at least
+	depth     int // tiles whose terms are added up in one go, elsewhere
+}{
+	rect: 56, stream: 2 << 20, streamV: 2 << 20, fused: 128 * 256, own: 1 << 18, wholeU: 36 * 256 * 256, lot: 1 << 20, partU: 36 * 64 * 512, largeLot: 6 << 20, channels: 512,
+
+	gradients: 128 * 128, unit: 56, chunks: 24, chunk: 112, depth: 320,
+}
+
+// grid cuts images into rectangles of at most some tiles and returns how many
 // rectangles make size tiles.
 func (t *winograd) grid(tiles, size int) int {
-	if t.th*t.tw <= tiles {
+	tiles = max(tiles, 1)
+	switch {
+	case t.th*t.tw <= tiles:
 		t.gridH, t.gridW = 1, 1
-	} else {
-		t.gridW = ceilDiv(t.tw, winoSizes.wide)
-		t.gridH = min(ceilDiv(t.th, max(tiles/ceilDiv(t.tw, t.gridW), 1)), t.th)
+	case t.tw <= tiles:
+		t.gridH, t.gridW = ceilDiv(t.th, tiles/t.tw), 1
+	default:
+		t.gridH, t.gridW = t.th, ceilDiv(t.tw, tiles)
 	}
-	return max(size/(ceilDiv(t.th, t.gridH)*ceilDiv(t.tw, t.gridW)), 1)
+	t.rectH, t.rectW = ceilDiv(t.th, t.gridH), ceilDiv(t.tw, t.gridW)
+	return max(size/(t.rectH*t.rectW), 1)
 }
 
 // rects is the number of rectangles of all images.
@@ -204,70 +287,114 @@ func (t *winograd) count(lo, hi int) int {
 
 // maxTiles is the largest number of tiles of lot rectangles.
 func (t *winograd) maxTiles(lot int) int {
-	return min(lot*ceilDiv(t.th, t.gridH)*ceilDiv(t.tw, t.gridW), t.p.s.N*t.th*t.tw)
+	return min(lot*t.rectH*t.rectW, t.p.s.N*t.th*t.tw)
 }
 
 // lanes returns how many groups of lanes n channels take.
 func lanes(n int) int { return ceilDiv(n, asm.WinoLanes) }
 
+// many reports whether tasks keep all workers busy.
+func (t *winograd) many(tasks int) bool {
+	return t.p.workers() == 1 || tasks >= tasksEach*t.p.workers()
+}
+
 // target computes the output, or the input gradient.
 func (t *winograd) target() {
 	nr := t.kern.NR
-	panels := ceilDiv(t.k, nr)
-	block := winoSizes.block
-	if t.c*t.k > winoSizes.few {
-		block *= 2
+	kept := t.args.u != nil
+	t.u = panels(roundUp(t.c, asm.WinoLanes), t.k, nr)
+	if kept {
+		t.u.data = t.args.u
 	}
-	t.lot = t.grid(block, block)
-	if t.p.s.N*t.th*t.tw <= winoSizes.panel && panels >= winoTasks*t.threads() {
-		t.hi = t.rects()
-		t.tiles = t.count(0, t.hi)
-		t.v = byRows(t.tiles, t.c, nr)
-		t.v.alloc()
-		t.run(t.hi*lanes(t.c), (*winograd).stagedInput)
-		t.run(panels, (*winograd).panel)
-		t.v.release()
-		return
-	}
-	t.u = byPanels(t.c, t.k, nr)
-	t.u.alloc()
-	t.groups = lanes(roundUp(t.k, nr))
-	t.run(t.groups*ceilDiv(t.c, winoChannels), (*winograd).stagedFilters)
-	if tasks := ceilDiv(t.rects(), t.lot); t.c*t.k <= winoSizes.fused && (tasks >= winoTasks*t.threads() || t.threads() == 1) {
-		t.run(tasks, (*winograd).fused)
-	} else {
-		t.lot = t.grid(winoSizes.block, winoSizes.staged)
-		most := t.maxTiles(t.lot)
-		t.v, t.m = byRows(most, t.c, nr), byRows(most, t.k, nr)
-		t.v.alloc()
-		t.m.alloc()
-		for t.lo = 0; t.lo < t.rects(); t.lo = t.hi {
-			t.hi = min(t.lo+t.lot, t.rects())
-			t.tiles = t.count(t.lo, t.hi)
-			t.run((t.hi-t.lo)*lanes(t.c), (*winograd).stagedInput)
-			t.groups = panels
-			t.run(asm.WinoPoints*panels, (*winograd).stagedProduct)
-			t.run((t.hi-t.lo)*lanes(t.k), (*winograd).stagedOutput)
+	if t.c*t.k <= winoSizes.fused {
+		tiles := max(winoSizes.own/(asm.WinoPoints*t.c), 1)
+		t.lot = t.grid(min(tiles, winoSizes.rect), tiles)
+		t.kn = t.k
+		if tasks := ceilDiv(t.rects(), t.lot); t.many(tasks) {
+			if !kept {
+				t.u.alloc()
+				t.transformFilters()
+			}
+			t.groups = min(tasks, 2*tasksEach*t.p.workers())
+			t.run(t.groups, winoFused)
+			t.u.release()
+			return
 		}
-		t.m.release()
-		t.v.release()
 	}
-	t.u.release()
+	t.shared(kept)
 }
 
-// winoTasks is how many tasks there are to be for each worker if they are
-// large.
-const winoTasks = 4
-
-func (t *winograd) threads() int {
-	if n := t.p.threads; n > 0 {
-		return min(n, par.Threads())
+// shared computes the target step by step for some tiles and filters at a time.
+func (t *winograd) shared(kept bool) {
+	nr := t.kern.NR
+	t.grid(winoSizes.rect, 0)
+	filters, lot := roundUp(t.k, nr), winoSizes.lot
+	if asm.WinoPoints*t.c*filters > winoSizes.wholeU {
+		filters = min(max(winoSizes.partU/(asm.WinoPoints*t.c)/nr, 1)*nr, filters)
+		lot = winoSizes.largeLot
 	}
-	return par.Threads()
+	t.lot = max(lot/(asm.WinoPoints*t.c)/(t.rectH*t.rectW), 1)
+	tiles := t.maxTiles(t.lot)
+	t.v, t.m = panels(tiles, t.c, asm.WinoLanes), panels(tiles, filters, nr)
+	t.v.alloc()
+	t.m.alloc()
+	if !kept {
+		t.u = panels(roundUp(t.c, asm.WinoLanes), filters, nr)
+		t.u.alloc()
+	}
+	for t.lo = 0; t.lo < t.rects(); t.lo = t.hi {
+		t.hi = min(t.lo+t.lot, t.rects())
+		t.tiles = t.count(t.lo, t.hi)
+		t.run((t.hi-t.lo)*lanes(t.c), winoInput)
+		for t.k0 = 0; t.k0 < t.k; t.k0 += t.kn {
+			t.kn = min(filters, t.k-t.k0)
+			if !kept && (filters < t.k || t.lo == 0) {
+				t.transformFilters()
+			}
+			t.split(ceilDiv(t.tiles, winoRows))
+			t.run(asm.WinoPoints*t.groups*t.slices, winoProduct)
+			t.groups = lanes(t.kn)
+			t.run((t.hi-t.lo)*t.groups, winoOutput)
+		}
+	}
+	t.m.release()
+	t.v.release()
+	t.u.release()
 }
 
 // winoChannels is how many channels of filters are transformed in one go.
 const winoChannels = 32
+
+// split cuts the products at a point into groups of panels of columns, and into
+// slices of rows, of which there are at most so many, if else there would be too
+// few tasks for the workers.
+func (t *winograd) split(most int) {
+	t.groups, t.slices = 1, 1
+	if !t.many(asm.WinoPoints) {
+		t.groups = ceilDiv(t.kn, t.kern.NR)
+		t.slices = min(ceilDiv(tasksEach*t.p.workers(), asm.WinoPoints*t.groups), most)
+	}
+}
+
+// piece returns point, group and slice of a task.
+func (t *winograd) piece(task int) (point, group, slice int) {
+	task, slice = task/t.slices, task%t.slices
+	return task / t.groups, task % t.groups, slice
+}
+
+// transformFilters makes U of t.kn filters from t.k0 on.
+func (t *winograd) transformFilters() {
+	t.groups = ceilDiv(t.kn, t.kern.NR)
+	t.run(t.groups*ceilDiv(t.c, winoChannels), winoFilters)
+}
+
+// panelFilters transforms a panel of filters, some channels of them.
+func (t *winograd) panelFilters(task int) {
+	k, c := task%t.groups*t.kern.NR, task/t.groups*winoChannels
+	for j := k; j < k+t.kern.NR; j += asm.WinoLanes {
+		t.filters(t.k0+j, c, &t.u, j)
+	}
+}
 
 // filters transforms 16 filters, some channels of them. col is the column of
 // the first in u.
@@ -290,142 +417,316 @@ func (t *winograd) filters(k0, c0 int, u *matrices, col int) {
 		}
 		off, step = (winoTaps-1)*l, -l
 	}
-	t.kern.Filter(nc, taps, off, step, winoTaps*l, u.at(0, c0, col, t.kern.NR), u.ld, u.point)
+	t.kern.Filter(nc, taps, off, step, winoTaps*l, u.at(0, c0, col), u.width, u.point)
+	for c := c0 + nc; c%l != 0; c++ {
+		for p := range asm.WinoPoints {
+			clear(u.at(p, c, col)[:l])
+		}
+	}
 	scratch.Put(buf)
 }
 
-func (t *winograd) stagedFilters(task int) {
-	k0 := task % t.groups * asm.WinoLanes
-	t.filters(k0, task/t.groups*winoChannels, &t.u, k0)
-}
-
-// panel does all that remains for a panel of filters once V is there. So few
-// tiles are worth it: U, large as it is, never leaves the cache.
-func (t *winograd) panel(j int) {
-	nr := t.kern.NR
-	u, m := byPanels(t.c, nr, nr), byRows(t.tiles, nr, nr)
-	u.alloc()
-	m.alloc()
-	for col := 0; col < nr; col += asm.WinoLanes {
-		for c0 := 0; c0 < t.c; c0 += winoChannels {
-			t.filters(j*nr+col, c0, &u, col)
-		}
-	}
-	for p := range asm.WinoPoints {
-		t.product(p, t.tiles, &t.v, &u, &m, 0)
-	}
-	for col := 0; col < nr && j*nr+col < t.k; col += asm.WinoLanes {
-		first := 0
-		for i := range t.hi {
-			t.output(i, first, (j*nr+col)/asm.WinoLanes, &m, col)
-			first += t.rect(i).tiles()
-		}
-	}
-	m.release()
-	u.release()
-}
-
-// fused does all steps for some rectangles.
+// fused does all steps for some rectangles, a lot at a time.
 func (t *winograd) fused(task int) {
-	lo := task * t.lot
-	hi := min(lo+t.lot, t.rects())
-	tiles := t.count(lo, hi)
+	from, to := part(t.rects(), t.groups, task)
 	nr := t.kern.NR
-	most := t.maxTiles(t.lot)
-	v, m := byRows(most, t.c, nr), byRows(most, t.k, nr)
+	v, m := panels(t.maxTiles(t.lot), t.c, asm.WinoLanes), panels(t.maxTiles(t.lot), nr, nr)
 	v.alloc()
 	m.alloc()
-	first := 0
-	for i := lo; i < hi; i++ {
+	for lo := from; lo < to; lo += t.lot {
+		hi := min(lo+t.lot, to)
 		for g := range lanes(t.c) {
-			t.input(i, first, g, &v)
+			first := 0
+			for i := lo; i < hi; i++ {
+				t.input(i, first, g, &v)
+				first += t.rect(i).tiles()
+			}
 		}
-		first += t.rect(i).tiles()
-	}
-	for p := range asm.WinoPoints {
+		n := t.count(lo, hi)
+		next := ahead{lo: hi, hi: min(hi+t.lot, to), steps: asm.WinoPoints * ceilDiv(t.k, nr)}
 		for j := 0; j < t.k; j += nr {
-			t.product(p, tiles, &v, &t.u, &m, j)
+			for p := range asm.WinoPoints {
+				t.product(p, 0, n, &v, &t.u, j, &m, 0)
+				t.prefetch(&next)
+			}
+			for g := 0; g < nr && j+g < t.k; g += asm.WinoLanes {
+				first := 0
+				for i := lo; i < hi; i++ {
+					t.output(i, first, (j+g)/asm.WinoLanes, &m, g)
+					first += t.rect(i).tiles()
+				}
+			}
 		}
-	}
-	first = 0
-	for i := lo; i < hi; i++ {
-		for g := range lanes(t.k) {
-			t.output(i, first, g, &m, g*asm.WinoLanes)
-		}
-		first += t.rect(i).tiles()
 	}
 	m.release()
 	v.release()
 }
 
-func (t *winograd) stagedInput(task int) {
+// ahead are the rectangles that a task comes to next. Their pixels are asked for
+// in small parts while products are computed, which need no memory: at the time
+// of the transforms they are near.
+type ahead struct {
+	lo, hi      int
+	step, steps int
+}
+
+// prefetch does a step.
+func (t *winograd) prefetch(a *ahead) {
+	if t.d == BackwardWeights {
+		t.prefetchSource(a, t.from, t.in, t.c, t.h, t.w, 2, t.padH, t.padW)
+		t.prefetchSource(a, t.to, t.with, t.k, t.oh, t.ow, 0, 0, 0)
+		t.prefetchSource(a, t.to, t.y, t.k, t.oh, t.ow, 0, 0, 0)
+	} else {
+		t.prefetchSource(a, t.from, t.in, t.c, t.h, t.w, 2, t.padH, t.padW)
+		t.prefetchSource(a, t.from, t.y, t.c, t.h, t.w, 2, t.padH, t.padW)
+	}
+	a.step++
+}
+
+// prefetchSource asks for the present part of the rows of x, c×h×w, that
+// rectangles start with, but for the first ones, which the rectangles above end
+// with.
+func (t *winograd) prefetchSource(a *ahead, l Layout, x []float32, c, h, w, halo, padH, padW int) {
+	if x == nil || l != Blocked {
+		return
+	}
+	rows := winoTile * t.rectH
+	each := rows * lanes(c)
+	lo, hi := part((a.hi-a.lo)*each, a.steps, a.step)
+	for i := lo; i < hi; i++ {
+		r := t.rect(a.lo + i/each)
+		g, row := i%each/rows, i%rows
+		y := winoTile*r.y0 + halo - padH + row
+		x0 := max(winoTile*r.x0-padW, 0)
+		x1 := min(winoTile*r.x1+padW, w)
+		if y < h && x0 < x1 {
+			off := (r.img*c*t.p.s.Group/asm.WinoLanes+g)*h*w + y*w
+			t.kern.Prefetch(x[(off+x0)*asm.WinoLanes : (off+x1)*asm.WinoLanes])
+		}
+	}
+}
+
+// sharedInput makes V of a group of channels of a rectangle of the lot.
+func (t *winograd) sharedInput(task int) {
 	n := lanes(t.c)
 	i := t.lo + task/n
 	t.input(i, t.count(t.lo, i), task%n, &t.v)
 }
 
-func (t *winograd) stagedProduct(task int) {
-	t.product(task/t.groups, t.tiles, &t.v, &t.u, &t.m, task%t.groups*t.kern.NR)
+// sharedProduct multiplies a slice of V at one point, by all panels of U or by
+// one.
+func (t *winograd) sharedProduct(task int) {
+	nr := t.kern.NR
+	p, group, slice := t.piece(task)
+	lo, hi := part(t.tiles, t.slices, slice)
+	for j := group * nr; j < t.kn; j += t.groups * nr {
+		col := j
+		if t.args.u != nil {
+			col += t.k0
+		}
+		t.product(p, lo, hi-lo, &t.v, &t.u, col, &t.m, j)
+	}
 }
 
-func (t *winograd) stagedOutput(task int) {
-	n := lanes(t.k)
-	i := t.lo + task/n
-	g := task % n
-	t.output(i, t.count(t.lo, i), g, &t.m, g*asm.WinoLanes)
+// sharedOutput transforms a group of filters of a rectangle of the lot.
+func (t *winograd) sharedOutput(task int) {
+	i, g := t.lo+task/t.groups, task%t.groups
+	t.output(i, t.count(t.lo, i), t.k0/asm.WinoLanes+g, &t.m, g*asm.WinoLanes)
 }
 
-// strip brings 16 channels (nc of them there) of rows×cols pixels of an image
-// of h×w from (y, x) on, which may lie outside, into dst: zeros outside the
-// image. src starts at the first of the channels.
-func strip(src []float32, nc, h, w, y, x, rows, cols int, dst []float32) {
+// product computes, at point p, tiles rows of m from row first on, the panel of
+// columns from mcol on, from those of v and the panel of u from column col on.
+func (t *winograd) product(p, first, tiles int, v, u *matrices, col int, m *matrices, mcol int) {
+	for c0 := 0; c0 < t.c; c0 += winoSizes.channels {
+		groups := lanes(min(winoSizes.channels, t.c-c0))
+		b := u.at(p, c0, col)
+		for i := 0; i < tiles; {
+			blocks, mr := evenly(tiles-i, t.kern.MR)
+			blocks = min(blocks, winoRows/mr)
+			t.kern.Rows(blocks, mr, groups, v.at(p, first+i, c0), v.panel, b, m.at(p, first+i, mcol), m.width, c0 > 0)
+			i += blocks * mr
+		}
+	}
+}
+
+// winoRows is how many tiles are multiplied in one call at most.
+const winoRows = 56
+
+// evenly cuts n things into blocks of at most most: as few as there can be, or
+// one more if then all are of one size. Else the first ones are one larger than
+// the others. It returns the number of the first ones and their size.
+func evenly(n, most int) (blocks, size int) {
+	parts := ceilDiv(n, most)
+	if n%parts != 0 && n%(parts+1) == 0 {
+		parts++
+	}
+	size = ceilDiv(n, parts)
+	return n - parts*(size-1), size
+}
+
+// An image is 16 channels (nc of them there) of an image of h×w pixels. Where
+// mask, in the same layout, is not nil and not positive, pixels count as 0.
+type image struct {
+	layout    Layout
+	src, mask []float32
+	nc, h, w  int
+}
+
+// channels returns 16 of the c channels of an image of x, the g-th, where images
+// have all channels.
+func channels(l Layout, x, mask []float32, img, all, c, g, h, w int) image {
+	off := (img*all + g*asm.WinoLanes) * h * w
+	s := image{l, x[off:], nil, min(asm.WinoLanes, c-g*asm.WinoLanes), h, w}
+	if mask != nil {
+		s.mask = mask[off:]
+	}
+	return s
+}
+
+// strip brings rows×cols pixels from (y, x) on, which may lie outside, into dst:
+// zeros outside the image and in missing channels.
+func (s *image) strip(y, x, rows, cols int, dst []float32) {
 	const l = asm.WinoLanes
-	lo, hi := max(-x, 0), min(cols, w-x)
+	lo, hi := max(-x, 0), min(cols, s.w-x)
 	if lo >= hi {
 		lo, hi = cols, cols
 	}
+	if s.nc < l {
+		clear(dst[:rows*cols*l])
+	}
+	var masks []float32
+	var buf *par.Buffer
+	if s.mask != nil && s.layout == NCHW {
+		masks, buf = scratch.Get(cols * l)
+		if s.nc < l {
+			clear(masks)
+		}
+	}
 	for r := range rows {
 		line := dst[r*cols*l:][:cols*l]
-		if y+r < 0 || y+r >= h || lo == hi {
+		if y+r < 0 || y+r >= s.h || lo == hi {
 			clear(line)
 			continue
 		}
 		clear(line[:lo*l])
-		asm.Transpose(nc, hi-lo, src[(y+r)*w+x+lo:], h*w, line[lo*l:], l)
+		at, in := (y+r)*s.w+x+lo, line[lo*l:hi*l]
+		switch {
+		case s.layout == Blocked && s.mask == nil:
+			copy(in, s.src[at*l:])
+		case s.layout == Blocked:
+			asm.ReLUBackward(0, s.mask[at*l:][:len(in)], s.src[at*l:][:len(in)], in)
+		default:
+			asm.Transpose(s.nc, hi-lo, s.src[at:], s.h*s.w, in, l)
+			if s.mask != nil {
+				asm.Transpose(s.nc, hi-lo, s.mask[at:], s.h*s.w, masks, l)
+				asm.ReLUBackward(0, masks[:len(in)], in, in)
+			}
+		}
 		clear(line[hi*l:])
+	}
+	if buf != nil {
+		scratch.Put(buf)
 	}
 }
 
-// input transforms group g of channels of rectangle i of the source. first is
-// the place of its first tile in v.
-func (t *winograd) input(i, first, g int, v *matrices) {
-	const l = asm.WinoLanes
-	r := t.rect(i)
-	nx := r.x1 - r.x0
-	rows, cols := winoTile*(r.y1-r.y0)+2, winoTile*nx+2
-	s, buf := scratch.Get(rows * cols * l)
-	if t.c-g*l < l {
-		clear(s)
+// tilesInside returns the range of n tiles in a row, starting at pixel x and
+// edge wide, that lie inside an image w wide.
+func tilesInside(n, x, edge, w int) (lo, hi int) {
+	lo = min(ceilDiv(max(-x, 0), winoTile), n)
+	if w-x >= edge {
+		hi = min((w-x-edge)/winoTile+1, n)
 	}
-	src := t.in[(r.img*t.c+g*l)*t.h*t.w:]
-	strip(src, min(l, t.c-g*l), t.h, t.w, winoTile*r.y0-t.padH, winoTile*r.x0-t.padW, rows, cols, s)
-	for y := range r.y1 - r.y0 {
-		t.kern.Input(nx, s[winoTile*y*cols*l:], cols*l, v.at(0, first+y*nx, g*l, t.kern.NR), v.ld, v.point)
+	return lo, max(lo, hi)
+}
+
+// winoDirect is how many tiles in a row are read where they lie rather than
+// from a strip that holds the whole row.
+const winoDirect = 3
+
+// A tiles says how the tiles of an image are transformed and where to.
+type tiles struct {
+	kern     *asm.WinoKernel
+	gradient bool // the transform: 4×4 pixels rather than 6×6
+	stream   bool // whether v is written past the caches
+	v        []float32
+	ldt, ldp int
+	sums     *[asm.WinoLanes]float32 // of the pixels of a gradient, or nil
+}
+
+// transform does n tiles in a row, the first at the given place in v.
+func (t *tiles) transform(n int, src []float32, lds, place int) {
+	if !t.gradient {
+		t.kern.Input(n, src, lds, t.v[place*t.ldt:], t.ldt, t.ldp, t.stream)
+		return
+	}
+	t.kern.Gradient(n, src, lds, t.v[place*t.ldt:], t.ldt, t.ldp, t.stream)
+	if t.sums == nil {
+		return
+	}
+	for r := range winoTile {
+		var s [asm.WinoLanes]float32
+		t.kern.Sums(winoTile*n, src[r*lds:], &s)
+		for l, v := range s {
+			t.sums[l] += v
+		}
+	}
+}
+
+// rect transforms the tiles of r, the image's first tile starting at pixel
+// (−padH, −padW).
+func (t *tiles) rect(s *image, r rect, padH, padW int) {
+	const l = asm.WinoLanes
+	edge := winoEdge
+	if t.gradient {
+		edge = winoTile
+	}
+	nx := r.x1 - r.x0
+	halo := edge - winoTile
+	x := winoTile*r.x0 - padW
+	direct := s.layout == Blocked && s.mask == nil
+	lo, hi := tilesInside(nx, x, edge, s.w)
+	if !direct || hi-lo < winoDirect {
+		rows, cols := winoTile*(r.y1-r.y0)+halo, winoTile*nx+halo
+		strip, buf := scratch.Get(rows * cols * l)
+		s.strip(winoTile*r.y0-padH, x, rows, cols, strip)
+		for y := range r.y1 - r.y0 {
+			t.transform(nx, strip[winoTile*y*cols*l:], cols*l, y*nx)
+		}
+		scratch.Put(buf)
+		return
+	}
+	strip, buf := scratch.Get(edge * (winoTile*nx + halo) * l)
+	for i := range r.y1 - r.y0 {
+		y := winoTile*(r.y0+i) - padH
+		lo, hi := lo, hi
+		if y < 0 || y+edge > s.h {
+			lo, hi = nx, nx
+		}
+		for _, e := range [...]struct{ from, n int }{{0, lo}, {hi, nx - hi}} {
+			if e.n > 0 {
+				cols := winoTile*e.n + halo
+				s.strip(y, x+winoTile*e.from, edge, cols, strip)
+				t.transform(e.n, strip, cols*l, i*nx+e.from)
+			}
+		}
+		if lo < hi {
+			t.transform(hi-lo, s.src[(y*s.w+x+winoTile*lo)*l:], s.w*l, i*nx+lo)
+		}
 	}
 	scratch.Put(buf)
 }
 
-// product computes the panel of columns from col on of m at point p.
-func (t *winograd) product(p, tiles int, v, u, m *matrices, col int) {
-	nr := t.kern.NR
-	blocks := ceilDiv(tiles, t.kern.MR)
-	for i := range blocks {
-		i0, i1 := part(tiles, blocks, i)
-		c := m.at(p, i0, col, nr)
-		for c0 := 0; c0 < t.c; c0 += winoDepth {
-			t.kern.Rows(i1-i0, min(winoDepth, t.c-c0), v.at(p, i0, c0, nr), v.ld, u.at(p, c0, col, nr), c, m.ld, c0 > 0)
-		}
+// input makes V of group g of channels of rectangle i of the source. first is
+// the place of its first tile in v.
+func (t *winograd) input(i, first, g int, v *matrices) {
+	r := t.rect(i)
+	x, mask := t.in, t.y
+	if t.d == BackwardWeights {
+		mask = nil
 	}
+	s := channels(t.from, x, mask, r.img, t.allC, t.c, g, t.h, t.w)
+	to := tiles{kern: t.kern, v: v.at(0, first, g*asm.WinoLanes), ldt: v.width, ldp: v.point, stream: v.size() >= winoSizes.streamV}
+	to.rect(&s, r, t.padH, t.padW)
 }
 
 // output transforms group g of channels of rectangle i of the target, whose
@@ -439,14 +740,38 @@ func (t *winograd) output(i, first, g int, m *matrices, col int) {
 	if t.bias != nil {
 		copy(bias[:], t.bias[g*l:][:nk])
 	}
+	y := t.out[(r.img*t.allK+g*l)*t.oh*t.ow:]
+	oy, ox := winoTile*r.y0, winoTile*r.x0
 	rows, cols := winoTile*(r.y1-r.y0), winoTile*nx
+	if t.to == Blocked {
+		whole := min(nx, (t.ow-ox)/winoTile)
+		for i := range r.y1 - r.y0 {
+			n := whole
+			py := oy + winoTile*i
+			if py+winoTile > t.oh {
+				n = 0
+			}
+			first := first + i*nx
+			t.kern.Output(n, m.at(0, first, col), m.width, m.point, &bias, t.low, y[(py*t.ow+ox)*l:], t.ow*l, t.stream)
+			if n < nx {
+				cols := winoTile * (nx - n)
+				px := ox + winoTile*n
+				s, buf := scratch.Get(winoTile * cols * l)
+				t.kern.Output(nx-n, m.at(0, first+n, col), m.width, m.point, &bias, t.low, s, cols*l, false)
+				for r := range min(winoTile, t.oh-py) {
+					copy(y[((py+r)*t.ow+px)*l:][:min(cols, t.ow-px)*l], s[r*cols*l:])
+				}
+				scratch.Put(buf)
+			}
+		}
+		return
+	}
 	s, buf := scratch.Get(rows * cols * l)
 	for y := range r.y1 - r.y0 {
-		t.kern.Output(nx, m.at(0, first+y*nx, col, t.kern.NR), m.ld, m.point, &bias, s[winoTile*y*cols*l:], cols*l)
+		t.kern.Output(nx, m.at(0, first+y*nx, col), m.width, m.point, &bias, t.low, s[winoTile*y*cols*l:], cols*l, false)
 	}
-	oy, ox := winoTile*r.y0, winoTile*r.x0
 	rows, width := min(rows, t.oh-oy), min(cols, t.ow-ox)
-	y := t.out[((r.img*t.k+g*l)*t.oh+oy)*t.ow+ox:]
+	y = y[oy*t.ow+ox:]
 	if width == t.ow && width == cols {
 		asm.Transpose(rows*width, nk, s, l, y, t.oh*t.ow)
 	} else {
@@ -457,144 +782,213 @@ func (t *winograd) output(i, first, g int, m *matrices, col int) {
 	scratch.Put(buf)
 }
 
-// weights adds the gradient of the weights.
+// weights adds the gradient of the weights, and that of the biases.
 func (t *winograd) weights() {
 	nr := t.kern.NR
-	lot := winoSizes.largeLot
-	if t.c*t.k <= winoSizes.few {
-		lot = winoSizes.lot
-	}
-	t.lot = t.grid(winoSizes.block, lot)
-	few := t.p.s.N*t.th*t.tw <= winoSizes.panel
-	if few {
-		t.lot = t.rects() // whatever the number of workers: lots are summed one by one
-	}
-	most := t.maxTiles(t.lot)
-	t.v, t.m = byPanels(most, t.c, nr), byPanels(most, t.k, nr)
-	t.v.alloc()
-	t.m.alloc()
-	pairs := ceilDiv(t.c, winoRows) * ceilDiv(t.k, nr)
-	panel := few && pairs >= winoTasks*t.threads()
-	if !panel {
-		t.u = byRows(t.c, t.k, nr)
-		t.u.alloc()
-	}
-	for t.lo = 0; t.lo < t.rects(); t.lo = t.hi {
-		t.hi = min(t.lo+t.lot, t.rects())
-		t.tiles = t.count(t.lo, t.hi)
-		t.accumulate = t.lo > 0
-		t.run((t.hi-t.lo)*(lanes(t.c)+lanes(roundUp(t.k, nr))), (*winograd).stagedGradients)
-		t.groups = ceilDiv(t.k, nr)
-		if !panel {
-			t.run(asm.WinoPoints*t.groups, (*winograd).stagedOuter)
-		}
-	}
-	if panel {
-		t.run(pairs, (*winograd).panelWeights)
+	all := t.p.s.N * t.th * t.tw
+	small := t.c*t.k <= winoSizes.gradients
+	if small {
+		t.block = t.grid(min(winoSizes.unit, winoSizes.rect), winoSizes.unit)
+		t.chunks = max(min(winoSizes.chunks, all/winoSizes.chunk), 1)
 	} else {
-		t.groups = lanes(t.k)
-		t.run(t.groups*ceilDiv(t.c, winoChannels), (*winograd).stagedWeights)
-		t.u.release()
+		t.block = t.grid(winoSizes.rect, winoSizes.depth)
+		t.chunks = ceilDiv(all*t.c*asm.WinoPoints, winoSizes.largeLot)
 	}
-	t.m.release()
-	t.v.release()
+	t.chunks = min(t.chunks, t.rects())
+	var sums *par.Buffer
+	if t.db != nil {
+		t.biasSums, sums = scratch.Get(t.rects() * roundUp(t.k, asm.WinoLanes))
+	}
+	if small && t.many(t.chunks) {
+		var buf *par.Buffer
+		t.parts, buf = scratch.Get(t.chunks * t.weightSize())
+		t.run(t.chunks, winoChunk)
+		t.run(t.k, winoAddParts)
+		scratch.Put(buf)
+	} else {
+		most := t.maxTiles(ceilDiv(t.rects(), t.chunks))
+		filters := min(roundUp(max(winoSizes.partU/(asm.WinoPoints*t.c), most), nr), roundUp(t.k, nr))
+		t.v, t.m, t.u = panels(most, t.c, nr), panels(most, filters, nr), panels(t.c, filters, nr)
+		t.v.alloc()
+		t.m.alloc()
+		t.u.alloc()
+		for i := range t.chunks {
+			t.lo, t.hi = part(t.rects(), t.chunks, i)
+			t.tiles = t.count(t.lo, t.hi)
+			t.run((t.hi-t.lo)*lanes(t.c), winoInput)
+			for t.k0 = 0; t.k0 < t.k; t.k0 += t.kn {
+				t.kn = min(filters, t.k-t.k0)
+				t.groups = lanes(roundUp(t.kn, nr))
+				t.run((t.hi-t.lo)*t.groups, winoGradient)
+				t.split(ceilDiv(t.c, nr))
+				t.run(asm.WinoPoints*t.groups*t.slices, winoSums)
+				t.groups = ceilDiv(t.kn, nr)
+				t.run(t.groups*ceilDiv(t.c, winoChannels), winoTapSums)
+			}
+		}
+		t.u.release()
+		t.m.release()
+		t.v.release()
+	}
+	if t.db != nil {
+		t.run(lanes(t.k), winoBiases)
+		scratch.Put(sums)
+	}
 }
 
-// winoRows is the number of channels of a task that computes a block of a
-// weight gradient from V and Z of all tiles: its sums stay in cache.
-const winoRows = 128
-
-// panelWeights computes such a block.
-func (t *winograd) panelWeights(task int) {
+// chunk computes the gradient of a chunk.
+func (t *winograd) chunk(task int) {
 	nr := t.kern.NR
-	k0, c0 := task%t.groups*nr, task/t.groups*winoRows
-	nc := min(winoRows, t.c-c0)
-	u := byRows(nc, nr, nr)
+	lo, hi := part(t.rects(), t.chunks, task)
+	most := t.maxTiles(t.block)
+	v, z, u := panels(most, t.c, nr), panels(most, t.k, nr), panels(t.c, t.k, nr)
+	v.alloc()
+	z.alloc()
 	u.alloc()
-	for p := range asm.WinoPoints {
-		t.outer(p, k0, c0, nc, &u, 0, 0)
+	for at := lo; at < hi; at += t.block {
+		end := min(at+t.block, hi)
+		first := 0
+		for i := at; i < end; i++ {
+			for g := range lanes(t.c) {
+				t.input(i, first, g, &v)
+			}
+			for g := range lanes(roundUp(t.k, nr)) {
+				t.gradient(i, first, g, g*asm.WinoLanes, &z)
+			}
+			first += t.rect(i).tiles()
+		}
+		next := ahead{lo: end, hi: min(end+t.block, hi), steps: asm.WinoPoints * ceilDiv(t.k, nr)}
+		for p := range asm.WinoPoints {
+			for k := 0; k < t.k; k += nr {
+				for c := 0; c < t.c; c += nr {
+					t.outer(p, 0, first, min(nr, t.c-c), &v, c, &z, k, &u, c, k, at > lo)
+				}
+				t.prefetch(&next)
+			}
+		}
 	}
-	for k := 0; k < nr && k0+k < t.k; k += asm.WinoLanes {
-		for c := 0; c < nc; c += winoChannels {
-			t.addFilters(k0+k, c0+c, min(winoChannels, nc-c), &u, c, k)
+	part := t.parts[task*t.weightSize():]
+	for k := 0; k < t.k; k += asm.WinoLanes {
+		for c := 0; c < t.c; c += winoChannels {
+			t.taps(k, c, min(winoChannels, t.c-c), &u, c, k, part, false)
 		}
 	}
 	u.release()
+	z.release()
+	v.release()
 }
 
-// stagedGradients transforms a group of channels of a rectangle of the input,
-// or of the output gradient.
-func (t *winograd) stagedGradients(task int) {
-	nc := lanes(t.c)
-	n := nc + lanes(roundUp(t.k, t.kern.NR))
-	i, g := t.lo+task/n, task%n
-	first := t.count(t.lo, i)
-	if g < nc {
-		t.input(i, first, g, &t.v)
-		return
+// weightSize is the number of weights of the group.
+func (t *winograd) weightSize() int { return t.k * t.c * winoTaps }
+
+// addParts adds the gradients of one filter in all chunks.
+func (t *winograd) addParts(k int) {
+	n := t.c * winoTaps
+	for i := range t.chunks {
+		asm.Add(t.parts[i*t.weightSize()+k*n:][:n], t.out[k*n:][:n])
 	}
-	g -= nc
+}
+
+// gradient makes Z of group g of channels of rectangle i of the output
+// gradient, from row first and column col of z on, and its sums.
+func (t *winograd) gradient(i, first, g, col int, z *matrices) {
 	const l = asm.WinoLanes
 	r := t.rect(i)
-	nx := r.x1 - r.x0
-	rows, cols := winoTile*(r.y1-r.y0), winoTile*nx
-	s, buf := scratch.Get(rows * cols * l)
-	nk := max(min(l, t.k-g*l), 0)
-	if nk < l {
-		clear(s)
+	at := z.at(0, first, col)
+	if g*l >= t.k { // the rest of a panel
+		for p := range asm.WinoPoints {
+			for i := range r.tiles() {
+				clear(at[p*z.point+i*z.width:][:l])
+			}
+		}
+		return
 	}
-	if nk > 0 {
-		strip(t.with[(r.img*t.k+g*l)*t.oh*t.ow:], nk, t.oh, t.ow, winoTile*r.y0, winoTile*r.x0, rows, cols, s)
+	s := channels(t.to, t.with, t.y, r.img, t.allK, t.k, g, t.oh, t.ow)
+	to := tiles{kern: t.kern, gradient: true, v: at, ldt: z.width, ldp: z.point, stream: z.size() >= winoSizes.streamV}
+	if t.db == nil {
+		to.rect(&s, r, 0, 0)
+		return
 	}
-	for y := range r.y1 - r.y0 {
-		t.kern.Gradient(nx, s[winoTile*y*cols*l:], cols*l, t.m.at(0, first+y*nx, g*l, t.kern.NR), t.m.ld, t.m.point)
-	}
-	scratch.Put(buf)
+	var sums [l]float32
+	to.sums = &sums
+	to.rect(&s, r, 0, 0)
+	copy(t.biasSums[i*roundUp(t.k, l)+g*l:], sums[:])
 }
 
-func (t *winograd) stagedOuter(task int) {
-	k0 := task % t.groups * t.kern.NR
-	t.outer(task/t.groups, k0, 0, t.c, &t.u, 0, k0)
+// sharedGradient makes Z of a group of channels of a rectangle of the chunk.
+func (t *winograd) sharedGradient(task int) {
+	i, g := t.lo+task/t.groups, task%t.groups
+	t.gradient(i, t.count(t.lo, i), t.k0/asm.WinoLanes+g, g*asm.WinoLanes, &t.m)
 }
 
-// outer adds or assigns the sums over the present lot, at one point, for a
-// panel of filters from k0 on and nc channels from c0 on, to u from (row, col)
-// on.
-func (t *winograd) outer(p, k0, c0, nc int, u *matrices, row, col int) {
+// sharedSums computes the sums over a chunk at one point, of all panels of Z or
+// of one, and of all panels of V or of some.
+func (t *winograd) sharedSums(task int) {
 	nr := t.kern.NR
-	depths := ceilDiv(t.tiles, winoSizes.depth)
-	for c := 0; c < nc; c += nr {
-		n := min(nr, nc-c)
-		blocks := ceilDiv(n, t.kern.MC)
-		for i := range blocks {
-			i0, i1 := part(n, blocks, i)
-			to := u.at(p, row+c+i0, col, nr)
-			for d := range depths {
-				t0, t1 := part(t.tiles, depths, d)
-				t.kern.Cols(i1-i0, t1-t0, t.v.at(p, t0, c0+c+i0, nr), t.m.at(p, t0, k0, nr), to, u.ld, t.accumulate || d > 0)
+	p, group, slice := t.piece(task)
+	for k := group * nr; k < t.kn; k += t.groups * nr {
+		for c := slice * nr; c < t.c; c += t.slices * nr {
+			first := 0
+			for at := t.lo; at < t.hi; at += t.block {
+				n := t.count(at, min(at+t.block, t.hi))
+				t.outer(p, first, n, min(nr, t.c-c), &t.v, c, &t.m, k, &t.u, c, k, first > 0)
+				first += n
 			}
 		}
 	}
 }
 
-func (t *winograd) stagedWeights(task int) {
-	k0, c0 := task%t.groups*asm.WinoLanes, task/t.groups*winoChannels
-	t.addFilters(k0, c0, min(winoChannels, t.c-c0), &t.u, c0, k0)
+// sharedTaps adds a chunk's gradient of a panel of filters, some channels of
+// them.
+func (t *winograd) sharedTaps(task int) {
+	k, c := task%t.groups*t.kern.NR, task/t.groups*winoChannels
+	for j := k; j < min(k+t.kern.NR, t.kn); j += asm.WinoLanes {
+		t.taps(t.k0+j, c, min(winoChannels, t.c-c), &t.u, c, j, t.out, true)
+	}
 }
 
-// addFilters transforms the sums of 16 filters from k0 on, nc channels of them
-// from c0 on, back and adds them to the gradient. In u they are from (row, col)
-// on.
-func (t *winograd) addFilters(k0, c0, nc int, u *matrices, row, col int) {
+// outer adds (acc) or assigns to u, from (row, col) on, the sums over n tiles
+// from first on, at point p, of nc channels, at most a panel, from c of v and
+// the panel from k of z.
+func (t *winograd) outer(p, first, n, nc int, v *matrices, c int, z *matrices, k int, u *matrices, row, col int, acc bool) {
+	for i := 0; i < nc; {
+		blocks, mr := evenly(nc-i, t.kern.MC)
+		t.kern.Cols(blocks, mr, n, v.at(p, first, c+i), z.at(p, first, k), u.at(p, row+i, col), u.width, acc)
+		i += blocks * mr
+	}
+}
+
+// taps transforms the sums of 16 filters from k0 on, nc channels of them from c0
+// on, back and adds them or assigns them to dw. In u they are from (row, col) on.
+func (t *winograd) taps(k0, c0, nc int, u *matrices, row, col int, dw []float32, add bool) {
 	const l = asm.WinoLanes
 	nk := min(l, t.k-k0)
 	taps, buf := scratch.Get(2 * winoChannels * winoTaps * l)
+	t.kern.Weights(nc, u.at(0, row, col), u.width, u.point, taps)
+	n, at := winoTaps*nc, (k0*t.c+c0)*winoTaps
+	if !add {
+		asm.Transpose(n, nk, taps, l, dw[at:], t.c*winoTaps)
+		scratch.Put(buf)
+		return
+	}
 	rows := taps[winoChannels*winoTaps*l:]
-	t.kern.Weights(nc, u.at(0, row, col, t.kern.NR), u.ld, u.point, taps)
-	n := winoTaps * nc
 	asm.Transpose(n, nk, taps, l, rows, n)
 	for k := range nk {
-		asm.Add(rows[k*n:][:n], t.out[((k0+k)*t.c+c0)*winoTaps:][:n])
+		asm.Add(rows[k*n:][:n], dw[at+k*t.c*winoTaps:][:n])
 	}
 	scratch.Put(buf)
+}
+
+// biases adds the sums of 16 filters over all rectangles to their gradient.
+func (t *winograd) biases(g int) {
+	const l = asm.WinoLanes
+	var s [l]float64
+	for i := range t.rects() {
+		for j, v := range t.biasSums[i*roundUp(t.k, l)+g*l:][:l] {
+			s[j] += float64(v)
+		}
+	}
+	for j, v := range s[:min(l, t.k-g*l)] {
+		t.db[g*l+j] += float32(v)
+	}
 }

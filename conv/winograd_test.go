@@ -5,7 +5,6 @@ import (
 	"math"
 	"testing"
 
-	"crema/asm"
 	"crema/internal/kerneltest"
 	"crema/internal/race"
 	"crema/internal/ref"
@@ -15,12 +14,14 @@ import (
 // pieces.
 var winogradSchemes = map[string]func(){
 	"default": func() {},
-	"fused":   func() { winoSizes.wide, winoSizes.fused, winoSizes.block, winoSizes.panel = 3, math.MaxInt, 4, 0 },
-	"staged": func() {
-		winoSizes.wide, winoSizes.fused, winoSizes.block, winoSizes.staged, winoSizes.panel = 4, 0, 5, 14, 0
-		winoSizes.few, winoSizes.largeLot, winoSizes.depth = 0, 10, 3
+	"fused": func() {
+		winoSizes.fused, winoSizes.own, winoSizes.rect, winoSizes.stream = math.MaxInt, 36*16*4, 4, 0
+		winoSizes.gradients, winoSizes.unit, winoSizes.chunks, winoSizes.chunk = math.MaxInt, 5, 7, 6
 	},
-	"panel": func() { winoSizes.panel = math.MaxInt },
+	"shared": func() {
+		winoSizes.fused, winoSizes.rect, winoSizes.wholeU, winoSizes.partU, winoSizes.lot, winoSizes.largeLot = 0, 7, 36*24*32, 36*16*40, 36*16*20, 36*16*20
+		winoSizes.gradients, winoSizes.depth, winoSizes.streamV = 0, 9, 0
+	},
 }
 
 // eachScheme runs f with each of them.
@@ -129,7 +130,8 @@ func TestWinogradChoice(t *testing.T) {
 		{"small output", func(s *Shape) { s.N, s.H, s.PadH = 4, 4, 0 }, "", [...]string{"implicit", "winograd", "implicit"}},
 		{"stride", func(s *Shape) { s.StrideW = 2 }, "winograd", [...]string{"implicit", "col2im", "implicit"}},
 		{"dilation", func(s *Shape) { s.DilationH = 2 }, "winograd", [...]string{"implicit", "implicit", "implicit"}},
-		{"groups", func(s *Shape) { s.Group = 2 }, "winograd", [...]string{"implicit", "implicit", "implicit"}},
+		{"groups", func(s *Shape) { s.Group = 2 }, "winograd", [...]string{"winograd", "winograd", "winograd"}},
+		{"small groups", func(s *Shape) { s.Group = 2 }, "", [...]string{"implicit", "implicit", "implicit"}},
 		{"wide border", func(s *Shape) { s.PadW = 3 }, "winograd", [...]string{"implicit", "implicit", "implicit"}},
 		{"other filter", func(s *Shape) { s.R = 5 }, "winograd", [...]string{"implicit", "implicit", "implicit"}},
 	} {
@@ -178,8 +180,7 @@ func relativeErrors(p *Plan, want expected) [numDirections]float64 {
 
 // TestWinogradError holds the error against float64 to 2.5 times that of the
 // implicit algorithm for output and input gradient, and to 5 times for the
-// weights. (The portable kernels have no fused multiply-adds and round more
-// often in the transforms: 3 times.)
+// weights.
 func TestWinogradError(t *testing.T) {
 	for _, s := range []Shape{
 		{N: 1, C: 256, H: 16, W: 16, K: 64, PadH: 1, PadW: 1},
@@ -191,9 +192,6 @@ func TestWinogradError(t *testing.T) {
 		want := reference(p, newOperands(p, kerneltest.Normals))
 		kerneltest.EachISA(t, func(t *testing.T) {
 			limits := [numDirections]float64{2.5, 2.5, 5}
-			if asm.ISA() == "generic" {
-				limits = [numDirections]float64{3, 3, 5}
-			}
 			direct, winograd := relativeErrors(q, want), relativeErrors(p, want)
 			for d, limit := range limits {
 				ratio := winograd[d] / direct[d]
@@ -231,11 +229,11 @@ func BenchmarkWinogradError(b *testing.B) {
 						p.Forward(o.x, o.w, nil, out)
 					case BackwardData:
 						out = o.dx
-						p.BackwardData(o.dy, o.w, out)
+						p.BackwardData(o.dy, nil, o.w, out)
 					case BackwardWeights:
 						out = o.dw
 						clear(out)
-						p.BackwardWeights(o.x, o.dy, out)
+						p.BackwardWeights(o.x, o.dy, nil, out, nil)
 					}
 				}
 				switch r := ref.Conv(p.Shape()); d {
