@@ -80,15 +80,16 @@ func BlobFromProto(p *caffepb.BlobProto) (*tensor.Blob, error) {
 	return b, nil
 }
 
-// BlobToProto returns a BlobProto that aliases the blob's values (and its
-// gradients, if withDiff): do not keep it while the blob changes.
+// BlobToProto returns a BlobProto of the blob's values (and its gradients, if
+// withDiff), in row-major order. It may alias them: do not keep it while the
+// blob changes.
 func BlobToProto(b *tensor.Blob, withDiff bool) *caffepb.BlobProto {
-	p := &caffepb.BlobProto{Shape: &caffepb.BlobShape{}, Data: b.Data()}
+	p := &caffepb.BlobProto{Shape: &caffepb.BlobShape{}, Data: b.Values()}
 	for _, d := range b.Shape() {
 		p.Shape.Dim = append(p.Shape.Dim, int64(d))
 	}
 	if withDiff {
-		p.Diff = b.Diff()
+		p.Diff = b.Gradients()
 	}
 	return p
 }

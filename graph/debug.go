@@ -33,10 +33,10 @@ func sumsq(v []float32) float64 {
 // forwardDebug logs what debug_info shows of a layer after its forward pass.
 func (n *Net) forwardDebug(l *Node) {
 	for i, b := range l.Tops {
-		glog.Infof(n.log, "    [Forward] Layer %s, top blob %s data: %s", l.Name, l.TopNames[i], glog.G(meanAbs(b.Data())))
+		glog.Infof(n.log, "    [Forward] Layer %s, top blob %s data: %s", l.Name, l.TopNames[i], glog.G(meanAbs(b.ReadData())))
 	}
 	for i, b := range l.Layer.Params() {
-		glog.Infof(n.log, "    [Forward] Layer %s, param blob %s data: %s", l.Name, l.ParamNames[i], glog.G(meanAbs(b.Data())))
+		glog.Infof(n.log, "    [Forward] Layer %s, param blob %s data: %s", l.Name, l.ParamNames[i], glog.G(meanAbs(b.ReadData())))
 	}
 }
 
@@ -59,9 +59,9 @@ func (n *Net) backwardDebug(l *Node) {
 func (n *Net) backwardSummary() {
 	var l1, l1d, l2, l2d float64
 	for _, p := range n.params {
-		l1 += asum(p.Blob.Data())
+		l1 += asum(p.Blob.ReadData())
 		l1d += asum(p.Blob.Diff())
-		l2 += sumsq(p.Blob.Data())
+		l2 += sumsq(p.Blob.ReadData())
 		l2d += sumsq(p.Blob.Diff())
 	}
 	glog.Errorf(n.log, "    [Backward] All net params (data, diff): L1 norm = (%s, %s); L2 norm = (%s, %s)",

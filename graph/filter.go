@@ -77,3 +77,10 @@ func meets(s *caffepb.NetState, r *caffepb.NetStateRule, layer string, log *slog
 	}
 	return true
 }
+
+// Select returns the layers whose rules the state of np meets, in order, and the
+// index of each in np.Layer: those of which New builds the net. An error is a
+// *LayerError.
+func Select(np *caffepb.NetParameter) (kept []*caffepb.LayerParameter, index []int, err error) {
+	return filter(np, glog.Discard)
+}

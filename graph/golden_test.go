@@ -57,7 +57,8 @@ func TestGoldenLayers(t *testing.T) {
 				}
 			}
 			ran++
-			goldenCase(t, dir, np)
+			goldenCase(t, dir, np, graph.Options{})
+			goldenCase(t, dir, np, graph.Options{NoLayout: true, NoFuse: true})
 		})
 	}
 	if ran < 35 {
@@ -65,13 +66,13 @@ func TestGoldenLayers(t *testing.T) {
 	}
 }
 
-func goldenCase(t *testing.T, dir string, np *caffepb.NetParameter) {
+func goldenCase(t *testing.T, dir string, np *caffepb.NetParameter, o graph.Options) {
 	phase := caffepb.Phase_TRAIN
 	if strings.HasPrefix(filepath.Base(dir), "accuracy") {
 		phase = caffepb.Phase_TEST
 	}
 	graph.SetState(np, phase, 0, nil)
-	net, err := graph.New(np, graph.Options{})
+	net, err := graph.New(np, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,11 +146,11 @@ func compare(t *testing.T, name string, got, want *tensor.Blob, diff bool, tol f
 		t.Errorf("%s: shape %s, want %s", name, tensor.FormatShape(got.Shape()), tensor.FormatShape(want.Shape()))
 		return
 	}
-	if e := relError(got.Data(), want.Data()); !(e <= tol) {
+	if e := relError(got.Values(), want.Data()); !(e <= tol) {
 		t.Errorf("%s: data off by %.2g, allowed %.2g", name, e, tol)
 	}
 	if diff && want.HasDiff() {
-		if e := relError(got.Diff(), want.Diff()); !(e <= tol) {
+		if e := relError(got.Gradients(), want.Diff()); !(e <= tol) {
 			t.Errorf("%s: diff off by %.2g, allowed %.2g", name, e, tol)
 		}
 	}

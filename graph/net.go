@@ -32,6 +32,14 @@ type Options struct {
 	// name of another net instead of having their own (Caffe's
 	// ShareTrainedLayersWith).
 	ShareParams *Net
+	// NoLayout keeps all blobs in NCHW order. Otherwise those between layers
+	// that work faster so are in another (tensor.Layout), unless the environment
+	// variable CREMA_LAYOUT is nchw.
+	NoLayout bool
+	// NoFuse lets every layer do its own work and no more. Otherwise
+	// convolutions do that of ReLU layers that follow them in place
+	// (Net.SetFused), unless the environment variable CREMA_FUSE is off.
+	NoFuse bool
 }
 
 // A LayerError is an error in one layer of a net. Index is the layer's
@@ -89,7 +97,9 @@ type Node struct {
 	// the net was built. Time spent waiting for data is in them.
 	ForwardTime, BackwardTime time.Duration
 
-	index      int // in the NetParameter
+	index      int  // in the NetParameter
+	idle       bool // another layer does the work of this one
+	added      bool // by a pass: not a layer of Caffe's net
 	bottomIDs  []int
 	topIDs     []int
 	seenShapes [][]int // of the bottoms at the last Reshape
@@ -136,6 +146,9 @@ type Net struct {
 	params    []*Param
 	unshared  bool // some layer with parameters is not in Options.ShareParams
 	debugInfo bool
+	mayFuse   bool // nothing forbids it
+	fuse      bool
+	fusions   []fusion
 }
 
 // builder is what New keeps while it goes through the layers.
@@ -163,6 +176,10 @@ func New(np *caffepb.NetParameter, o Options) (_ *Net, err error) {
 	}
 	if len(np.Layers) > 0 {
 		return nil, errors.New("net uses the old 'layers' fields: upgrade it first")
+	}
+	layout, fuse, err := passesOf(&o)
+	if err != nil {
+		return nil, err
 	}
 	n := &Net{
 		Name:   np.GetName(),
@@ -209,6 +226,15 @@ func New(np *caffepb.NetParameter, o Options) (_ *Net, err error) {
 		n.outputs = append(n.outputs, n.byName[name])
 	}
 	n.debugInfo = np.GetDebugInfo()
+	if n.mayFuse = fuse; fuse {
+		n.findFusions()
+		n.SetFused(!np.GetForceBackward())
+	}
+	if layout {
+		if err := n.chooseLayouts(); err != nil {
+			return nil, err
+		}
+	}
 	glog.Infof(o.Log, "Network initialization done.")
 	return n, nil
 }
@@ -556,7 +582,10 @@ func (n *Net) Outputs() []Output {
 }
 
 // SetDebugInfo switches the lines of debug_info on or off.
-func (n *Net) SetDebugInfo(on bool) { n.debugInfo = on }
+func (n *Net) SetDebugInfo(on bool) {
+	n.debugInfo = on
+	n.applyFusions()
+}
 
 // node returns the first layer of that name, or nil.
 func (n *Net) node(name string) *Node {
@@ -591,8 +620,10 @@ func (n *Net) ForwardLayer(i int) (float32, error) {
 			return 0, l.wrap(err)
 		}
 	}
-	if err := l.Layer.Forward(l.Bottoms, l.Tops); err != nil {
-		return 0, l.wrap(err)
+	if !l.idle {
+		if err := l.Layer.Forward(l.Bottoms, l.Tops); err != nil {
+			return 0, l.wrap(err)
+		}
 	}
 	var loss float32
 	for j, w := range l.LossWeights {
@@ -605,7 +636,7 @@ func (n *Net) ForwardLayer(i int) (float32, error) {
 		}
 		loss += float32(sum) * w
 	}
-	if n.debugInfo {
+	if n.debugInfo && !l.added {
 		n.forwardDebug(l)
 	}
 	return loss, nil
@@ -640,10 +671,12 @@ func (n *Net) BackwardLayer(i int) error {
 			}
 		}
 	}
-	if err := l.Layer.Backward(l.Tops, l.PropagateDown, l.Bottoms); err != nil {
-		return l.wrap(err)
+	if !l.idle {
+		if err := l.Layer.Backward(l.Tops, l.PropagateDown, l.Bottoms); err != nil {
+			return l.wrap(err)
+		}
 	}
-	if n.debugInfo {
+	if n.debugInfo && !l.added {
 		n.backwardDebug(l)
 	}
 	return nil

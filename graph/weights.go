@@ -101,6 +101,9 @@ func (n *Net) writeProto(w io.Writer, withDiff bool) error {
 		return err
 	}
 	for _, l := range n.nodes {
+		if l.added {
+			continue
+		}
 		p := proto.CloneOf(l.Param)
 		p.Blobs = nil
 		body, err := proto.Marshal(p)
@@ -163,11 +166,11 @@ func WriteBlobField(w io.Writer, num protowire.Number, b *tensor.Blob, withDiff 
 	if _, err := w.Write(head); err != nil {
 		return err
 	}
-	if err := writeFloats(w, fieldBlobData, b.Data()); err != nil {
+	if err := writeFloats(w, fieldBlobData, b.Values()); err != nil {
 		return err
 	}
 	if withDiff {
-		if err := writeFloats(w, fieldBlobDiff, b.Diff()); err != nil {
+		if err := writeFloats(w, fieldBlobDiff, b.Gradients()); err != nil {
 			return err
 		}
 	}

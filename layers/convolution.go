@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
+	"crema/asm"
 	"crema/conv"
+	"crema/internal/par"
 	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
 )
@@ -50,8 +53,28 @@ type convolution struct {
 	// One entry for each of H and W; 1-D convolution has H = 1.
 	kernel, stride, pad, dilation [2]int
 
-	plan  *conv.Plan
-	shape conv.Shape // of plan
+	shape    conv.Shape
+	in, out  conv.Layout // of bottoms and tops
+	rectify  bool        // the top is to be that of a ReLU
+	canFuse  bool        // there is one top
+	plan     *conv.Plan
+	planned  planKey // what plan is for
+	filters  *conv.Filters
+	filterOf filterKey // what filters are for
+}
+
+// planKey is what a plan depends on.
+type planKey struct {
+	shape   conv.Shape
+	in, out conv.Layout
+	rectify bool
+}
+
+// filterKey is what kept filters depend on.
+type filterKey struct {
+	plan    *conv.Plan
+	isa     string
+	weights tensor.Version
 }
 
 func newConvolution(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
@@ -168,7 +191,8 @@ func (l *convolution) perAxis(name string, list []uint32, h, w *uint32, def, lea
 	return v, nil
 }
 
-// Reshape shapes the tops and replaces the plan if the shape changed.
+// Reshape shapes the tops and replaces the plan if the shape or a layout
+// changed.
 func (l *convolution) Reshape(bottom, top []*tensor.Blob) error {
 	if err := refuseInPlace(bottom, top); err != nil {
 		return err
@@ -203,12 +227,9 @@ func (l *convolution) Reshape(bottom, top []*tensor.Blob) error {
 		DilationH: l.dilation[0], DilationW: l.dilation[1],
 		Group: l.group,
 	}
-	if l.plan == nil || s != l.shape {
-		plan, err := conv.NewPlan(s, conv.Options{})
-		if err != nil {
-			return err
-		}
-		l.plan, l.shape = plan, s
+	l.shape, l.in, l.out, l.canFuse = s, convLayout(b), convLayout(top[0]), len(top) == 1
+	if err := l.makePlan(); err != nil {
+		return err
 	}
 	out := append([]int(nil), b.Shape()[:l.axis]...)
 	out = append(out, l.k)
@@ -221,31 +242,126 @@ func (l *convolution) Reshape(bottom, top []*tensor.Blob) error {
 	return nil
 }
 
+func convLayout(b *tensor.Blob) conv.Layout {
+	if b.Layout() == tensor.Blocked {
+		return conv.Blocked
+	}
+	return conv.NCHW
+}
+
+// makePlan replaces the plan if it is not what is needed.
+func (l *convolution) makePlan() error {
+	key := planKey{l.shape, l.in, l.out, l.rectify}
+	if l.plan != nil && l.planned == key {
+		return nil
+	}
+	o := conv.Options{In: l.in, Out: l.out, ReLU: l.rectify}
+	plan, err := conv.NewPlan(l.shape, o)
+	if errors.Is(err, conv.ErrLayout) && l.plan != nil {
+		// The algorithm that paid for the shape these layouts were chosen for
+		// can do this one.
+		o.Algorithm = l.plan.Algorithm(conv.Forward)
+		plan, err = conv.NewPlan(l.shape, o)
+	}
+	if err != nil {
+		return err
+	}
+	l.plan, l.planned = plan, key
+	return nil
+}
+
+// Fit implements LayoutTaker. What conv offers for blocked layouts is worth it.
+func (l *convolution) Fit(in, out tensor.Layout) Fit {
+	if in == tensor.NCHW && out == tensor.NCHW {
+		return Fits
+	}
+	if l.axis != 1 || l.spatial != 2 {
+		return Unfit
+	}
+	layout := map[tensor.Layout]conv.Layout{tensor.NCHW: conv.NCHW, tensor.Blocked: conv.Blocked}
+	if _, err := conv.NewPlan(l.shape, conv.Options{In: layout[in], Out: layout[out]}); err != nil {
+		return Unfit
+	}
+	return Gains
+}
+
+// Describe implements Describer: the algorithms, and the work of the busiest
+// thread over that of all in the mean.
+func (l *convolution) Describe() string {
+	var b strings.Builder
+	for _, d := range []conv.Direction{conv.Forward, conv.BackwardData, conv.BackwardWeights} {
+		fmt.Fprintf(&b, "%v %s (balance %.2f), ", d, l.plan.Algorithm(d), l.plan.Balance(d, par.Threads()))
+	}
+	fmt.Fprintf(&b, "%v to %v", l.in, l.out)
+	if l.rectify {
+		b.WriteString(", with ReLU")
+	}
+	return b.String()
+}
+
+// CanRectify implements Rectifier.
+func (l *convolution) CanRectify() bool { return l.canFuse }
+
+// SetRectify implements Rectifier.
+func (l *convolution) SetRectify(on bool) { l.rectify = on }
+
 func (l *convolution) Forward(bottom, top []*tensor.Blob) error {
 	if l.plan == nil {
 		return errors.New("Forward before Reshape")
 	}
+	if err := l.makePlan(); err != nil {
+		return err
+	}
 	var bias []float32
 	if l.bias {
-		bias = l.params[1].Data()
+		bias = l.params[1].ReadData()
+	}
+	if l.ctx.Phase == caffepb.Phase_TEST {
+		// The weights are as they were most of the time.
+		f := l.keptFilters()
+		for i, b := range bottom {
+			l.plan.ForwardFilters(b.Data(), f, bias, top[i].Data())
+		}
+		return nil
 	}
 	for i, b := range bottom {
-		l.plan.Forward(b.Data(), l.params[0].Data(), bias, top[i].Data())
+		l.plan.Forward(b.Data(), l.params[0].ReadData(), bias, top[i].Data())
 	}
 	return nil
 }
 
+// keptFilters returns the filters transformed for the plan, anew only if they
+// changed.
+func (l *convolution) keptFilters() *conv.Filters {
+	key := filterKey{l.plan, asm.ISA(), l.params[0].Version()}
+	if l.filters == nil || l.filterOf != key {
+		l.filters = l.plan.TransformFilters(l.params[0].ReadData(), l.filters)
+		l.filterOf = key
+	}
+	return l.filters
+}
+
 func (l *convolution) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tensor.Blob) error {
+	if err := l.makePlan(); err != nil {
+		return err
+	}
 	for i, t := range top {
 		dy := t.Diff()
-		if l.bias && l.ParamPropagateDown(1) {
-			l.plan.BackwardBias(dy, l.params[1].Diff())
+		var y, db []float32
+		if l.rectify {
+			y = t.Data()
 		}
-		if l.ParamPropagateDown(0) {
-			l.plan.BackwardWeights(bottom[i].Data(), dy, l.params[0].Diff())
+		if l.bias && l.ParamPropagateDown(1) {
+			db = l.params[1].Diff()
+		}
+		switch {
+		case l.ParamPropagateDown(0):
+			l.plan.BackwardWeights(bottom[i].Data(), dy, y, l.params[0].Diff(), db)
+		case db != nil:
+			l.plan.BackwardBias(dy, y, db)
 		}
 		if propagateDown[i] {
-			l.plan.BackwardData(dy, l.params[0].Data(), bottom[i].Diff())
+			l.plan.BackwardData(dy, y, l.params[0].ReadData(), bottom[i].Diff())
 		}
 	}
 	return nil

@@ -62,6 +62,14 @@ func (l *dropout) Reshape(bottom, top []*tensor.Blob) error {
 	return nil
 }
 
+// Fit implements LayoutTaker. In the TRAIN phase the masks are drawn for NCHW.
+func (l *dropout) Fit(in, out tensor.Layout) Fit {
+	if l.ctx.Phase == caffepb.Phase_TRAIN && in != tensor.NCHW {
+		return Unfit
+	}
+	return sameLayout(in, out)
+}
+
 func (l *dropout) Forward(bottom, top []*tensor.Blob) error {
 	x, y := bottom[0].Data(), top[0].Data()
 	if l.ctx.Phase != caffepb.Phase_TRAIN {

@@ -63,6 +63,52 @@ type Update struct {
 	History []float32
 }
 
+// A LayoutTaker is a layer that can work on blobs that are not NCHW
+// (tensor.Layout). Other layers are given only such.
+type LayoutTaker interface {
+	Layer
+	// Fit tells how the layer works with all its bottoms in layout in and all
+	// its tops in layout out, after a Reshape with bottoms and tops that were
+	// NCHW. It never is Unfit for that. The layer is reshaped again after the
+	// layouts of its blobs were changed, and must then work for every shape
+	// that it would take in NCHW and that these layouts allow.
+	Fit(in, out tensor.Layout) Fit
+}
+
+// A Fit is how a layer works with some layouts.
+type Fit uint8
+
+const (
+	// Unfit is not at all.
+	Unfit Fit = iota
+	// Fits is as well as with NCHW.
+	Fits
+	// Gains is faster than if what is not NCHW were so.
+	Gains
+)
+
+// sameLayout is the Fit of layers to which the order of elements makes no
+// difference.
+func sameLayout(in, out tensor.Layout) Fit {
+	if in == out {
+		return Fits
+	}
+	return Unfit
+}
+
+// A Rectifier is a layer that can replace its top y by max(y, 0), the work of a
+// ReLU layer without negative_slope that follows it in place.
+type Rectifier interface {
+	Layer
+	// CanRectify reports whether the layer can do so, after a Reshape.
+	CanRectify() bool
+	// SetRectify tells Forward to do so. Backward then takes the gradient of the
+	// top to be that of the ReLU's output, whose values the top must still
+	// have; the values may since have been scaled by positive factors or set to
+	// zero where the gradient is.
+	SetRectify(on bool)
+}
+
 // A Stateful layer has a position that an exact resume must restore: random
 // layers count forward passes, data layers count records.
 type Stateful interface {
@@ -72,6 +118,13 @@ type Stateful interface {
 	// SetCursor makes the next Forward continue from a position that Cursor
 	// returned.
 	SetCursor(*caffepb.LayerCursor) error
+}
+
+// A Describer is a layer that can compute in several ways.
+type Describer interface {
+	Layer
+	// Describe says in a few words which it chose at the last Reshape.
+	Describe() string
 }
 
 // A Waiter is a layer whose Forward may wait for data.

@@ -25,6 +25,13 @@ const (
 // worthwhile.
 func grainFor(itemSize int) int { return max(1, elemGrain/max(itemSize, 1)) }
 
+// elemTasks is the number of tasks that an elementwise loop over n elements is
+// cut into, elemRange the elements of one of them. Loops that must not allocate
+// use them with par.Run.
+func elemTasks(n int) int { return (n + elemGrain - 1) / elemGrain }
+
+func elemRange(n, task int) (lo, hi int) { return task * elemGrain, min((task+1)*elemGrain, n) }
+
 // reshape is b.Reshape for shapes that a user's file decides.
 func reshape(b *tensor.Blob, shape ...int) error {
 	if len(shape) > maxAxes {

@@ -59,7 +59,27 @@ type pooling struct {
 	// expected; maskValid tells whether it did.
 	mask      []int32
 	maskValid bool
-	forwards  uint64 // STOCHASTIC in the TRAIN phase
+	chosen    []uint16 // the same for lanesHalves, as asm.MaxPool2Lanes has it
+	forwards  uint64   // STOCHASTIC in the TRAIN phase
+	tops      int
+	pass      poolPass
+}
+
+// poolPass computes the parts 0 ≤ p < n of a blob from those of another. A part
+// is a plane, a block of channels (one of 16 planes), or a row of windows of
+// it.
+type poolPass struct {
+	l        *pooling
+	do       func(l *pooling, from, to []float32, p int)
+	from, to []float32
+	n, grain int
+}
+
+// Do implements par.Job.
+func (j *poolPass) Do(task int) {
+	for p := task * j.grain; p < min((task+1)*j.grain, j.n); p++ {
+		j.do(j.l, j.from, j.to, p)
+	}
 }
 
 // stochasticPooling is pooling with a position: how many masks were drawn.
@@ -181,19 +201,26 @@ func (l *pooling) Reshape(bottom, top []*tensor.Blob) error {
 			return err
 		}
 	}
-	l.maskValid = false
+	l.maskValid, l.tops = false, len(top)
 	return nil
 }
 
-// planes calls f for every plane of the blobs, from several goroutines.
-func (l *pooling) planes(bottom *tensor.Blob, f func(plane int)) {
-	n := bottom.CountRange(0, 2)
-	work := l.out[0] * l.out[1] * min(l.kernel[0], l.in[0]) * min(l.kernel[1], l.in[1])
-	par.For(n, grainFor(work), func(lo, hi int) {
-		for p := lo; p < hi; p++ {
-			f(p)
-		}
-	})
+// planes calls do for every plane of an NCHW blob, or block of a blocked one,
+// from several goroutines.
+func (l *pooling) planes(bottom *tensor.Blob, from, to []float32, do func(l *pooling, from, to []float32, p int)) {
+	n, work := bottom.CountRange(0, 2), l.out[0]*l.out[1]*min(l.kernel[0], l.in[0])*min(l.kernel[1], l.in[1])
+	if bottom.Layout() == tensor.Blocked {
+		n, work = n/tensor.Lanes, work*tensor.Lanes
+	}
+	l.parts(n, work, from, to, do)
+}
+
+// parts calls do for every part of work operations.
+func (l *pooling) parts(n, work int, from, to []float32, do func(l *pooling, from, to []float32, p int)) {
+	grain := grainFor(work)
+	l.pass = poolPass{l, do, from, to, n, grain}
+	par.Run(0, (n+grain-1)/grain, &l.pass)
+	l.pass = poolPass{}
 }
 
 // plane returns the values of one plane.
@@ -222,42 +249,65 @@ func (l *pooling) needMask(top *tensor.Blob) {
 	}
 }
 
+// Fit implements LayoutTaker.
+func (l *pooling) Fit(in, out tensor.Layout) Fit {
+	if in == tensor.Blocked && (l.method == caffepb.PoolingParameter_STOCHASTIC || l.tops > 1) {
+		return Unfit
+	}
+	return sameLayout(in, out)
+}
+
 func (l *pooling) Forward(bottom, top []*tensor.Blob) error {
-	x, y := bottom[0].Data(), top[0].Data()
+	b, x, y := bottom[0], bottom[0].Data(), top[0].Data()
+	blocked := b.Layout() == tensor.Blocked
 	switch {
+	case l.method == caffepb.PoolingParameter_AVE && blocked:
+		l.lanesRows(b, x, y, (*pooling).lanesAverage)
 	case l.method == caffepb.PoolingParameter_AVE:
-		l.planes(bottom[0], func(p int) { l.average(plane(x, l.in, p), plane(y, l.out, p)) })
+		l.planes(b, x, y, (*pooling).average)
+	case l.method == caffepb.PoolingParameter_MAX && blocked && l.lanesHalves():
+		// The kernels always tell the places.
+		l.needChosen(top[0])
+		l.maskValid = true
+		l.lanesRows(b, x, y, (*pooling).lanesHalvesMaximum)
 	case l.method == caffepb.PoolingParameter_MAX:
 		l.maskValid = l.train() || len(top) > 1
 		if l.maskValid {
 			l.needMask(top[0])
 		}
-		l.planes(bottom[0], func(p int) {
-			var mask []int32
-			if l.maskValid {
-				mask = plane(l.mask, l.out, p)
-			}
-			l.maximum(plane(x, l.in, p), plane(y, l.out, p), mask)
-		})
+		if blocked {
+			l.lanesRows(b, x, y, (*pooling).lanesMaximum)
+		} else {
+			l.planes(b, x, y, (*pooling).maximum)
+		}
 		if len(top) > 1 {
+			places := top[1].Data()
 			for i, at := range l.mask {
-				top[1].Data()[i] = float32(at)
+				places[i] = float32(at)
 			}
 		}
 	case l.train():
 		l.needMask(top[0])
-		l.planes(bottom[0], func(p int) { l.draw(plane(x, l.in, p), plane(y, l.out, p), plane(l.mask, l.out, p), p) })
+		l.planes(b, x, y, (*pooling).draw)
 		l.maskValid = true
 		l.forwards++
 	default:
-		l.planes(bottom[0], func(p int) { l.expect(plane(x, l.in, p), plane(y, l.out, p)) })
+		l.planes(b, x, y, (*pooling).expect)
 	}
 	return nil
 }
 
-// maximum finds the maxima of a plane: their values go to y, their places to
-// mask; either may be nil.
-func (l *pooling) maximum(x, y []float32, mask []int32) {
+// maximum finds the maxima of a plane: their values go to y unless that is nil,
+// their places to the mask if it is to be valid.
+func (l *pooling) maximum(x, y []float32, p int) {
+	x = plane(x, l.in, p)
+	var mask []int32
+	if l.maskValid {
+		mask = plane(l.mask, l.out, p)
+	}
+	if y != nil {
+		y = plane(y, l.out, p)
+	}
 	if l.halves() && y != nil {
 		l.halvesMaximum(x, y, mask)
 		return
@@ -309,7 +359,8 @@ func (l *pooling) halvesMaximum(x, y []float32, mask []int32) {
 	}
 }
 
-func (l *pooling) average(x, y []float32) {
+func (l *pooling) average(x, y []float32, p int) {
+	x, y = plane(x, l.in, p), plane(y, l.out, p)
 	i := 0
 	for oh := range l.out[0] {
 		h0, h1, ph := l.window(0, oh)
@@ -332,7 +383,9 @@ func (l *pooling) average(x, y []float32) {
 	}
 }
 
-func (l *pooling) draw(x, y []float32, mask []int32, p int) {
+func (l *pooling) draw(x, y []float32, p int) {
+	x, y = plane(x, l.in, p), plane(y, l.out, p)
+	mask := plane(l.mask, l.out, p)
 	src := rng.Source(l.ctx.Seed, l.p.GetName(), l.forwards, uint64(p))
 	i := 0
 	for oh := range l.out[0] {
@@ -370,7 +423,8 @@ func (l *pooling) draw(x, y []float32, mask []int32, p int) {
 	}
 }
 
-func (l *pooling) expect(x, y []float32) {
+func (l *pooling) expect(x, y []float32, p int) {
+	x, y = plane(x, l.in, p), plane(y, l.out, p)
 	i := 0
 	for oh := range l.out[0] {
 		h0, h1, _ := l.window(0, oh)
@@ -397,45 +451,68 @@ func (l *pooling) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*t
 	if !propagateDown[0] {
 		return nil
 	}
+	b := bottom[0]
+	blocked := b.Layout() == tensor.Blocked
 	if l.method != caffepb.PoolingParameter_AVE && !l.maskValid {
 		if l.method == caffepb.PoolingParameter_STOCHASTIC {
 			return errors.New("STOCHASTIC pooling has a gradient only in the TRAIN phase")
 		}
 		// A Backward in the TEST phase, seldom: look for the maxima again.
-		x := bottom[0].Data()
-		l.needMask(top[0])
-		l.planes(bottom[0], func(p int) { l.maximum(plane(x, l.in, p), nil, plane(l.mask, l.out, p)) })
 		l.maskValid = true
+		switch {
+		case blocked && l.lanesHalves():
+			l.needChosen(top[0])
+			l.lanesRows(b, b.Data(), top[0].Data(), (*pooling).lanesHalvesMaximum)
+		case blocked:
+			l.needMask(top[0])
+			l.lanesRows(b, b.Data(), top[0].Data(), (*pooling).lanesMaximum)
+		default:
+			l.needMask(top[0])
+			l.planes(b, b.Data(), nil, (*pooling).maximum)
+		}
 	}
-	dy, dx := top[0].Diff(), bottom[0].Diff()
-	l.planes(bottom[0], func(p int) {
-		dy, dx := plane(dy, l.out, p), plane(dx, l.in, p)
-		if l.method == caffepb.PoolingParameter_MAX && l.halves() {
-			l.halvesBackward(dy, plane(l.mask, l.out, p), dx)
-			return
-		}
-		clear(dx)
-		if l.method == caffepb.PoolingParameter_AVE {
-			l.averageBackward(dy, dx)
-			return
-		}
-		for i, at := range plane(l.mask, l.out, p) {
-			if at >= 0 {
-				dx[at] += dy[i]
-			}
-		}
-	})
+	dy, dx := top[0].Diff(), b.Diff()
+	max := l.method == caffepb.PoolingParameter_MAX
+	switch {
+	case max && blocked && l.lanesHalves():
+		l.lanesRows(b, dy, dx, (*pooling).lanesHalvesBackward)
+	case max && !blocked && l.halves():
+		l.planes(b, dy, dx, (*pooling).halvesBackward)
+	case l.method == caffepb.PoolingParameter_AVE && blocked:
+		l.planes(b, dy, dx, (*pooling).lanesAverageBackward)
+	case l.method == caffepb.PoolingParameter_AVE:
+		l.planes(b, dy, dx, (*pooling).averageBackward)
+	case blocked:
+		l.planes(b, dy, dx, (*pooling).lanesScatter)
+	default:
+		l.planes(b, dy, dx, (*pooling).scatter)
+	}
 	return nil
 }
 
-func (l *pooling) halvesBackward(dy []float32, mask []int32, dx []float32) {
+// scatter adds gradients where the mask says.
+func (l *pooling) scatter(dy, dx []float32, p int) {
+	dy, dx = plane(dy, l.out, p), plane(dx, l.in, p)
+	clear(dx)
+	for i, at := range plane(l.mask, l.out, p) {
+		if at >= 0 {
+			dx[at] += dy[i]
+		}
+	}
+}
+
+func (l *pooling) halvesBackward(dy, dx []float32, p int) {
+	dy, dx = plane(dy, l.out, p), plane(dx, l.in, p)
+	mask := plane(l.mask, l.out, p)
 	for oh := range l.out[0] {
 		at, o := 2*oh*l.in[1], oh*l.out[1]
 		asm.MaxPool2Backward(at, l.in[1], dy[o:o+l.out[1]], mask[o:o+l.out[1]], dx[at:at+l.in[1]], dx[at+l.in[1]:at+2*l.in[1]])
 	}
 }
 
-func (l *pooling) averageBackward(dy, dx []float32) {
+func (l *pooling) averageBackward(dy, dx []float32, p int) {
+	dy, dx = plane(dy, l.out, p), plane(dx, l.in, p)
+	clear(dx)
 	i := 0
 	for oh := range l.out[0] {
 		h0, h1, ph := l.window(0, oh)

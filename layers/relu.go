@@ -25,6 +25,23 @@ func init() {
 type relu struct {
 	base
 	slope float32
+	pass  reluPass
+}
+
+// reluPass is one Forward, or one Backward if dy is not nil.
+type reluPass struct {
+	slope     float32
+	x, dy, to []float32
+}
+
+// Do implements par.Job.
+func (j *reluPass) Do(task int) {
+	lo, hi := elemRange(len(j.x), task)
+	if j.dy == nil {
+		asm.ReLU(j.slope, j.x[lo:hi], j.to[lo:hi])
+	} else {
+		asm.ReLUBackward(j.slope, j.x[lo:hi], j.dy[lo:hi], j.to[lo:hi])
+	}
 }
 
 func newReLU(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
@@ -38,17 +55,23 @@ func (l *relu) Reshape(bottom, top []*tensor.Blob) error {
 	return nil
 }
 
+// Fit implements LayoutTaker.
+func (l *relu) Fit(in, out tensor.Layout) Fit { return sameLayout(in, out) }
+
 func (l *relu) Forward(bottom, top []*tensor.Blob) error {
-	x, y := bottom[0].Data(), top[0].Data()
-	par.For(len(x), elemGrain, func(lo, hi int) { asm.ReLU(l.slope, x[lo:hi], y[lo:hi]) })
+	l.run(reluPass{l.slope, bottom[0].Data(), nil, top[0].Data()})
 	return nil
 }
 
 func (l *relu) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tensor.Blob) error {
-	if !propagateDown[0] {
-		return nil
+	if propagateDown[0] {
+		l.run(reluPass{l.slope, bottom[0].Data(), top[0].Diff(), bottom[0].Diff()})
 	}
-	x, dy, dx := bottom[0].Data(), top[0].Diff(), bottom[0].Diff()
-	par.For(len(x), elemGrain, func(lo, hi int) { asm.ReLUBackward(l.slope, x[lo:hi], dy[lo:hi], dx[lo:hi]) })
 	return nil
+}
+
+func (l *relu) run(j reluPass) {
+	l.pass = j
+	par.Run(0, elemTasks(len(j.x)), &l.pass)
+	l.pass = reluPass{}
 }

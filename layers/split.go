@@ -1,6 +1,7 @@
 package layers
 
 import (
+	"crema/asm"
 	"crema/internal/par"
 	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
@@ -18,10 +19,29 @@ func init() {
 // split gives a blob to several consumers (Caffe's split_layer.cpp): the tops
 // share the values of the bottom and have gradients of their own, which
 // Backward sums. The net inserts it; it has no fields.
-type split struct{ base }
+type split struct {
+	base
+	pass splitPass
+}
+
+// splitPass sets or adds to a sum.
+type splitPass struct {
+	set     bool
+	dy, sum []float32
+}
+
+// Do implements par.Job.
+func (j *splitPass) Do(task int) {
+	lo, hi := elemRange(len(j.sum), task)
+	if j.set {
+		copy(j.sum[lo:hi], j.dy[lo:hi])
+	} else {
+		asm.Add(j.dy[lo:hi], j.sum[lo:hi])
+	}
+}
 
 func newSplit(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
-	l := &split{newBase(p, ctx)}
+	l := &split{base: newBase(p, ctx)}
 	l.warnUnused()
 	return l, nil
 }
@@ -36,6 +56,9 @@ func (l *split) Reshape(bottom, top []*tensor.Blob) error {
 	}
 	return nil
 }
+
+// Fit implements LayoutTaker.
+func (l *split) Fit(in, out tensor.Layout) Fit { return sameLayout(in, out) }
 
 // Forward shares again: a layer may have given the bottom other storage since.
 func (l *split) Forward(bottom, top []*tensor.Blob) error {
@@ -57,16 +80,9 @@ func (l *split) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*ten
 		if !t.HasDiff() {
 			continue
 		}
-		dy, set := t.Diff(), first
-		par.For(len(dx), elemGrain, func(lo, hi int) {
-			if set {
-				copy(dx[lo:hi], dy[lo:hi])
-				return
-			}
-			for i, v := range dy[lo:hi] {
-				dx[lo+i] += v
-			}
-		})
+		l.pass = splitPass{first, t.Diff(), dx}
+		par.Run(0, elemTasks(len(dx)), &l.pass)
+		l.pass = splitPass{}
 		first = false
 	}
 	if first {

@@ -292,7 +292,7 @@ func (s *Solver) setRate() {
 // afterwards. gradients says that something else does.
 func (s *Solver) canFuse(gradients bool) bool {
 	p := s.p
-	return !s.o.NoFuse && p.GetType() == "SGD" && p.GetClipGradients() < 0 && p.GetIterSize() == 1 &&
+	return !s.o.NoFuse && s.net.MayFuse() && p.GetType() == "SGD" && p.GetClipGradients() < 0 && p.GetIterSize() == 1 &&
 		(p.GetRegularizationType() != "L1" || p.GetWeightDecay() == 0) &&
 		!p.GetSnapshotDiff() && !gradients
 }

@@ -82,6 +82,9 @@ func runForward(args []string, s stdio) (err error) {
 	if err != nil {
 		return err
 	}
+	if *backward {
+		net.SetFused(false) // all gradients are Caffe's
+	}
 	feeds, err := readInputs(net, inputs)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"crema/internal/glog"
+	"crema/layers"
 	"crema/prototxt/caffepb"
 )
 
@@ -13,9 +14,10 @@ func init() {
 	register(command{name: "time", args: "", summary: "measure how long a model's layers take", run: runTime})
 }
 
-// runTime measures every layer's forward and backward pass (time in Caffe's
-// tools/caffe.cpp). A first pass that is not measured allocates memory. Layers
-// that need no backward pass take no time there.
+// runTime tells which algorithms layers chose and measures every layer's forward
+// and backward pass (time in Caffe's tools/caffe.cpp). A first pass that is not
+// measured allocates memory. Layers that need no backward pass take no time
+// there.
 func runTime(args []string, s stdio) (err error) {
 	fs := newFlags("time", "", s)
 	f := addNetFlags(fs)
@@ -53,17 +55,22 @@ func runTime(args []string, s stdio) (err error) {
 	}
 
 	n := *f.iterations
+	nodes := net.Layers()
+	for _, l := range nodes {
+		if d, ok := l.Layer.(layers.Describer); ok {
+			glog.Infof(log, "%10s\t%s", l.Name, d.Describe())
+		}
+	}
 	glog.Infof(log, "*** Benchmark begins ***")
 	glog.Infof(log, "Testing for %d iterations.", n)
-	layers := net.Layers()
-	perForward := make([]time.Duration, len(layers))
-	perBackward := make([]time.Duration, len(layers))
+	perForward := make([]time.Duration, len(nodes))
+	perBackward := make([]time.Duration, len(nodes))
 	var forward, backward time.Duration
 	begin := time.Now()
 	for j := range n {
 		t0 := time.Now()
 		t := t0
-		for i := range layers {
+		for i := range nodes {
 			if _, err := net.ForwardLayer(i); err != nil {
 				return inNet(err)
 			}
@@ -72,7 +79,7 @@ func runTime(args []string, s stdio) (err error) {
 			t = now
 		}
 		middle := t
-		for i := len(layers) - 1; i >= 0; i-- {
+		for i := len(nodes) - 1; i >= 0; i-- {
 			if err := net.BackwardLayer(i); err != nil {
 				return inNet(err)
 			}
@@ -86,7 +93,7 @@ func runTime(args []string, s stdio) (err error) {
 	}
 	total := time.Since(begin)
 	glog.Infof(log, "Average time per layer: ")
-	for i, l := range layers {
+	for i, l := range nodes {
 		glog.Infof(log, "%10s\tforward: %s ms.", l.Name, millis(perForward[i], n))
 		glog.Infof(log, "%10s\tbackward: %s ms.", l.Name, millis(perBackward[i], n))
 	}

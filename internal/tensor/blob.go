@@ -1,10 +1,11 @@
 // Package tensor holds the blob: an N-dimensional float32 array with a
 // gradient of the same shape, the unit that layers exchange.
 //
-// Values are stored row-major (C order); a 4-D activation is N×C×H×W. Storage
-// is allocated on the first call of Data or Diff, so a net whose gradients are
-// never asked for does not pay for them, and two blobs may share one storage
-// (in-place layers, Split, Flatten, shared parameters).
+// Values are stored row-major (C order); a 4-D activation is N×C×H×W, but for
+// those whose [Layout] is Blocked. Storage is allocated on the first call of
+// Data or Diff, so a net whose gradients are never asked for does not pay for
+// them, and two blobs may share one storage (in-place layers, Split, Flatten,
+// shared parameters).
 //
 // A Blob is not safe for concurrent use; distinct elements of its slices may
 // be written from several goroutines.
@@ -23,7 +24,10 @@ import (
 const MaxCount = 1<<31 - 1
 
 // storage is one allocation, shared by every blob that points at it.
-type storage struct{ f []float32 }
+type storage struct {
+	f      []float32
+	writes uint64 // how often it was given out for writing
+}
 
 // slice returns the first n elements, allocating zeroed memory if the present
 // storage is smaller.
@@ -42,6 +46,15 @@ type Blob struct {
 	count int
 	data  *storage
 	diff  *storage
+
+	layout Layout
+}
+
+// A Version identifies the values of a blob at one time. Two are equal only if
+// the values are the same: see [Blob.Version].
+type Version struct {
+	s      *storage
+	writes uint64
 }
 
 // New returns a blob of the given shape; no dimensions make a scalar (one
@@ -130,11 +143,26 @@ func (b *Blob) CountRange(start, end int) int {
 	return n
 }
 
-// Data returns the values, Count() long, allocating zeros on first use.
-func (b *Blob) Data() []float32 { return b.data.slice(b.count) }
+// Data returns the values in the blob's layout, Count() long, allocating zeros
+// on first use. It counts as a change of the values (Version): who wants to
+// change them later asks again instead of keeping the slice.
+func (b *Blob) Data() []float32 {
+	b.data.writes++
+	return b.data.slice(b.count)
+}
 
-// Diff returns the gradients, Count() long, allocating zeros on first use.
+// ReadData is Data for reading only, and leaves the Version as it is.
+func (b *Blob) ReadData() []float32 { return b.data.slice(b.count) }
+
+// Diff returns the gradients in the blob's layout, Count() long, allocating
+// zeros on first use.
 func (b *Blob) Diff() []float32 { return b.diff.slice(b.count) }
+
+// Version returns what tells whether the values, which other blobs may share,
+// were changed since it was returned before: it is another after every Data of
+// any of these blobs, and after ShareData with other values. So what was
+// computed from parameters can be kept until they change.
+func (b *Blob) Version() Version { return Version{b.data, b.data.writes} }
 
 // HasDiff reports whether gradients were ever allocated.
 func (b *Blob) HasDiff() bool { return b.diff.f != nil }
