@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -20,8 +21,9 @@ import (
 // layer.NAME.FIELD…, a field of every layer of that name in any net. In NAME,
 // '*' stands for any characters, and @TRAIN or @TEST after it picks the layers
 // that a net of that phase includes (by their include and exclude rules; a
-// layer without rules is in both). A NAME may contain dots and slashes: the
-// longest one that names a layer is taken.
+// layer without rules is in both); @TYPE, such as @Convolution, picks those of
+// that type, also before @TRAIN or @TEST (layer.*@InnerProduct.FIELD…). A NAME
+// may contain dots, slashes and @: the longest one that names a layer is taken.
 //
 // Messages on the path are created where they are missing. A repeated message
 // needs an index (param[0].lr_mult; the index one past the end appends), or all
@@ -49,6 +51,7 @@ type override struct {
 // A way is one reading of a path.
 type way struct {
 	pattern string // of the layer's name
+	kind    string // of the layer, "" for any
 	phase   *caffepb.Phase
 	steps   []step
 	value   fieldValue
@@ -131,6 +134,11 @@ func parseOverride(flag string) (*override, error) {
 			}
 		}
 		ov.ways = append(ov.ways, w)
+		// All types begin with a capital letter.
+		if at := strings.LastIndexByte(w.pattern, '@'); at > 0 && at+1 < len(w.pattern) && unicode.IsUpper(rune(w.pattern[at+1])) {
+			w.pattern, w.kind = w.pattern[:at], w.pattern[at+1:]
+			ov.ways = append(ov.ways, w)
+		}
 	}
 	switch {
 	case len(ov.ways) > 0:
@@ -348,7 +356,11 @@ func (ov *override) whyUnused(seen []string) string {
 			return fmt.Sprintf("the layers named %q are not in the %v phase", w.pattern, w.phase)
 		}
 	}
-	pattern := ov.ways[len(ov.ways)-1].pattern
+	last := ov.ways[len(ov.ways)-1]
+	if last.kind != "" {
+		return fmt.Sprintf("no layer of type %q is named %q", last.kind, last.pattern)
+	}
+	pattern := last.pattern
 	var names []string
 	for _, n := range seen {
 		if !slices.Contains(names, n) {
@@ -373,7 +385,7 @@ func (ov *override) whyUnused(seen []string) string {
 // any.
 func (w *way) applyLayers(np *caffepb.NetParameter) (found bool, err error) {
 	for _, l := range np.Layer {
-		if !globMatch(w.pattern, l.GetName()) {
+		if !globMatch(w.pattern, l.GetName()) || w.kind != "" && w.kind != l.GetType() {
 			continue
 		}
 		if w.phase != nil && !inPhase(l, *w.phase) {

@@ -87,6 +87,8 @@ func TestOverrideNet(t *testing.T) {
 		{"layer.conv2/3x3.reduce.convolution_param.num_output=1", "+conv2/3x3.reduce|convolution_param|num_output: 1\n-conv2/3x3.reduce|convolution_param|num_output: 9"},
 		{"layer.conv2*.convolution_param.num_output=1", "+conv2/3x3.reduce|convolution_param|num_output: 1\n+conv2/3x3|convolution_param|num_output: 1\n-conv2/3x3.reduce|convolution_param|num_output: 9\n-conv2/3x3|convolution_param|num_output: 10"},
 		{"layer.*@TEST.phase=TEST", "+data'|phase: TEST\n+conv1|phase: TEST\n+conv2/3x3.reduce|phase: TEST\n+conv2/3x3|phase: TEST\n+drop2|phase: TEST\n+acc|phase: TEST\n+x.param|phase: TEST\n+x|phase: TEST"},
+		{"layer.*@Dropout@TRAIN.dropout_param.dropout_ratio=.125", "+drop|dropout_param|dropout_ratio: 0.125\n+drop2|dropout_param|dropout_ratio: 0.125"},
+		{"layer.drop@Dropout.dropout_param.dropout_ratio=.125", "+drop|dropout_param|dropout_ratio: 0.125"},
 		{"layer.drop@TRAIN.dropout_param.dropout_ratio=.25", "+drop|dropout_param|dropout_ratio: 0.25"},
 		{"layer.conv1.param[0].lr_mult=0", "+conv1|param|lr_mult: 0\n-conv1|param|lr_mult: 1"},
 		{"layer.conv1.param.decay_mult=0", "+conv1|param|decay_mult: 0\n+conv1|param|decay_mult: 0"},
@@ -239,6 +241,7 @@ func TestOverrideErrors(t *testing.T) {
 		{"layer.drop@TEST.type=x", `the layers named "drop" are not in the TEST phase`},
 		{"layer.acc@TRAIN.type=x", `the layers named "acc" are not in the TRAIN phase`},
 		{"layer.conv1@train.type=x", `no layer is named "conv1@train"`},
+		{"layer.conv*@Dropout.type=x", `no layer of type "Dropout" is named "conv*"`},
 	} {
 		t.Run(c.set, func(t *testing.T) {
 			o, err := ParseOverrides([]string{c.set})

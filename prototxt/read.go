@@ -104,3 +104,22 @@ func ReadNetPos(path string) (*caffepb.NetParameter, *Source, error) {
 	}
 	return np, src, nil
 }
+
+// ReadSolverPos is ReadSolver that also returns where each field was written and
+// what was upgraded. Positions of nets inside the solver begin with the name of
+// their field (net_param.layer[0]).
+func ReadSolverPos(path string) (*caffepb.SolverParameter, *Source, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read the solver: %w", err)
+	}
+	sp := &caffepb.SolverParameter{}
+	src, err := unmarshalTextPos(path, b, sp)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read the solver: %w", err)
+	}
+	if src.Notes, err = UpgradeSolver(sp); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return sp, src, nil
+}

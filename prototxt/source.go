@@ -71,3 +71,10 @@ func (s *Source) At(path string) string {
 	}
 	return fmt.Sprintf("%s:%d:%d", s.File, line, col)
 }
+
+// Has reports whether the field at path, with its index if it is repeated, was
+// written.
+func (s *Source) Has(path string) bool {
+	_, ok := s.pos[path]
+	return ok
+}

@@ -28,7 +28,7 @@ var allowed = map[string][]string{
 	"layers":              {"conv", "gemm", "asm", "data", "prototxt", "prototxt/caffepb", "internal/tensor"},
 	"graph":               {"layers", "prototxt", "prototxt/caffepb", "internal/tensor", "asm"},
 	"solver":              {"graph", "layers", "prototxt", "prototxt/caffepb", "internal/tensor", "asm"},
-	"doctor":              {"solver", "graph", "layers", "data", "lmdb", "data/leveldb", "plot", "prototxt", "prototxt/caffepb", "internal/tensor"},
+	"doctor":              {"solver", "graph", "layers", "gemm", "data", "lmdb", "data/leveldb", "plot", "prototxt", "prototxt/caffepb", "internal/tensor"},
 	"plot":                {},
 	"watch":               {"solver", "graph", "layers", "plot", "watch/tfevents", "prototxt", "prototxt/caffepb", "internal/tensor"},
 	"watch/tfevents":      {},
