@@ -298,7 +298,8 @@ func TestTimeCommand(t *testing.T) {
 		r := mustCrema(t, append([]string{"time", "-model=solver/sgd_step/net.prototxt", "-iterations=2"}, args...)...)
 		text := strings.Join(r.messages(t), "\n")
 		last := 0
-		for _, want := range []string{`Performing Forward`, `Initial loss: \S+`, `Performing Backward`, `\*\*\* Benchmark begins \*\*\*`,
+		for _, want := range []string{`Performing Forward`, `Initial loss: \S+`, `Performing Backward`,
+			` {5}conv1\tforward \w+ \(balance [12]\.\d\d\), backward-data \w+ .*, backward-weights \w+ .*, NCHW to NCHW, with ReLU`, `\*\*\* Benchmark begins \*\*\*`,
 			`Testing for 2 iterations\.`, `Iteration: 1 forward-backward time: \S+ ms\.`, `Iteration: 2 forward-backward time: \S+ ms\.`,
 			`Average time per layer: `, ` {9}d\tforward: \S+ ms\.`, ` {9}d\tbackward: \S+ ms\.`, ` {5}conv1\tforward: \S+ ms\.`, ` {5}conv1\tbackward: \S+ ms\.`,
 			`Average Forward pass: \S+ ms\.`, `Average Backward pass: \S+ ms\.`, `Average Forward-Backward: \S+ ms\.`, `Total Time: \S+ ms\.`, `\*\*\* Benchmark ends \*\*\*`} {

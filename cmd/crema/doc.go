@@ -32,5 +32,7 @@
 // # Environment
 //
 // CREMA_ISA=generic, avx2 or avx512 forces the kernels of one instruction set
-// ("crema device_query" lists those that the CPU has).
+// ("crema device_query" lists those that the CPU has). CREMA_CONV=NAME forces an
+// algorithm of package conv; CREMA_LAYOUT=nchw and CREMA_FUSE=off switch off
+// passes of package graph.
 package main

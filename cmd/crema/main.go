@@ -115,4 +115,11 @@ func usage(w io.Writer) {
 	for _, n := range names {
 		fmt.Fprintf(w, "  %-*s  %s\n", width, strings.TrimSpace(n+" "+commands[n].args), commands[n].summary)
 	}
+	fmt.Fprint(w, `
+environment variables, for comparisons:
+  CREMA_ISA=generic|avx2|avx512   use the kernels of this instruction set
+  CREMA_CONV=NAME                 convolve by this algorithm where it can be
+  CREMA_LAYOUT=nchw               keep all blobs in the order of files
+  CREMA_FUSE=off                  let every layer do its own work
+`)
 }

@@ -66,6 +66,7 @@ func runQuickstart(args []string, s stdio) error {
 	f.IntVar(&q.maxIter, "max-iter", 0, "`iterations` to train; 0 is what the solver file says")
 	f.IntVar(&q.threads, "threads", 0, "`number` of threads that compute; 0 is one per core")
 	f.BoolVar(&q.linear, "linear", false, "train a linear classifier instead, to see that the images are not that easy")
+	addWatchFlags(f)
 	pos, err := parseFlags(f, args)
 	if err != nil {
 		return err
@@ -100,7 +101,7 @@ func runQuickstart(args []string, s stdio) error {
 	if q.threads > 0 {
 		trainArgs = append(trainArgs, "-threads", strconv.Itoa(q.threads))
 	}
-	if err := runTrain(trainArgs, s); err != nil {
+	if err := runTrain(append(trainArgs, watchArgs(f)...), s); err != nil {
 		return err
 	}
 	return q.report(s)

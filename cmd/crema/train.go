@@ -35,6 +35,7 @@ func runTrain(args []string, s stdio) (err error) {
 	sigint := fs.String("sigint_effect", "stop", "what SIGINT does: stop (again: end at once), snapshot or none")
 	onNaN := fs.String("on-nan", "stop", "what to do when a loss is NaN, infinite or at its floor: stop (after a snapshot), continue (as caffe) or rollback (to the last snapshot, with a tenth of the rate)")
 	sighup := fs.String("sighup_effect", "snapshot", "what SIGHUP does: stop, snapshot or none")
+	watched := addWatchFlags(fs)
 	f.accept(fs, "model", "phase", "iterations")
 	r, err := f.start(fs, args, s)
 	if err != nil {
@@ -72,18 +73,27 @@ func runTrain(args []string, s stdio) (err error) {
 	sig := watchSignals(onInt, onHup, r.noteSignal, r.abort)
 	defer sig.Close()
 	var bar *progress
-	sv, err := solver.New(sp, solver.Options{
+	o := solver.Options{
 		File: *file, Snapshot: *snapshot, Log: r.log.Logger, ResolvePath: r.roots.Resolve, EditNet: r.sets.ApplyNet,
 		Action: sig.poll, OnNaN: nan,
 		OnIteration: func(p solver.Progress) {
 			bar.update(p.Iter, p.Smoothed, p.Images, p.Seconds)
 		},
-	})
+	}
+	w, err := watched.prepare(&o, sp, r.log.Logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = w.close(err) }()
+	sv, err := solver.New(sp, o)
 	if err != nil {
 		return fmt.Errorf("%s: %w", *file, err)
 	}
 	defer func() { err = errors.Join(err, sv.Close()) }()
 	if err := r.sets.Unused(); err != nil {
+		return err
+	}
+	if err := w.start(sv); err != nil {
 		return err
 	}
 	glog.Infof(r.log.Logger, "Starting Optimization")
