@@ -38,7 +38,6 @@ type server struct {
 	operands [4][]float32
 	plans    map[convShape]*conv.Plan
 	vgg      vgg
-	seen     map[string]bool
 }
 
 // serve answers the requests of r until its end.
@@ -46,7 +45,7 @@ func serve(root string, r io.Reader, w io.Writer) (err error) {
 	if err := asm.EnvError(); err != nil {
 		return err
 	}
-	s := &server{root: root, plans: map[convShape]*conv.Plan{}, seen: map[string]bool{}}
+	s := &server{root: root, plans: map[convShape]*conv.Plan{}}
 	defer func() { err = errors.Join(err, s.vgg.close()) }()
 	in := bufio.NewScanner(r)
 	for in.Scan() {
@@ -68,10 +67,13 @@ func (s *server) answer(request string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if !s.seen[request] {
-		s.seen[request] = true
+	// Not timed, as in peer.h.
+	for begin := time.Now(); ; {
 		if err := op.run(); err != nil {
 			return answer{}, err
+		}
+		if time.Since(begin) >= 50*time.Millisecond {
+			break
 		}
 	}
 	sec, err := seconds(op.run)
