@@ -1035,11 +1035,16 @@ func (tr *Trial) judge(chance float64) {
 	tr.Learned = !tr.dropped && chance > 0 && float64(tr.Result) < learnedShare*chance
 	tr.Learns = !tr.dropped && chance > 0 && float64(tr.Result) < 0.9*chance
 	if !tr.dropped {
-		longest := 0
+		shortest, longest := math.MaxInt, 0
 		for _, r := range tr.Runs {
-			longest = max(longest, len(r.Losses))
+			if len(r.Losses) > 0 {
+				shortest, longest = min(shortest, len(r.Losses)), max(longest, len(r.Losses))
+			}
 		}
 		tr.Verdict = fmt.Sprintf("%d iterations", longest)
+		if shortest < longest {
+			tr.Verdict = fmt.Sprintf("%d to %d iterations", shortest, longest)
+		}
 		switch {
 		case tr.Learned:
 			tr.Verdict = "learned the set: " + tr.Verdict
