@@ -68,7 +68,7 @@ func (m *Measurement) WriteText(w io.Writer) error {
 }
 
 func (m *Measurement) writeText(w io.Writer) {
-	fmt.Fprintf(w, "Measured %q on %d images (%d batches)", m.Net, m.Images, m.Batches)
+	fmt.Fprintf(w, "Measured %q on %s (%s)", m.Net, plural(m.Images, "image"), plural2(m.Batches, "batch", "batches"))
 	if m.Rate > 0 {
 		fmt.Fprintf(w, ", iteration %d, learning rate %.4g", m.Iter, float64(m.Rate))
 	}
