@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 
 	"crema/asm"
+	"crema/graph"
 	"crema/internal/glog"
 	"crema/internal/par"
 )
@@ -22,7 +24,8 @@ const (
 	// OnNaNContinue takes no notice, as Caffe.
 	OnNaNContinue OnNaN = iota
 	// OnNaNStop ends training with an error that wraps ErrDiverged, after a
-	// snapshot of the state before the iteration, if its weights are finite.
+	// snapshot of the state before the iteration, if its weights are finite and
+	// none of them have made the iteration's step.
 	OnNaNStop
 	// OnNaNRollback returns to the last good snapshot and goes on with a tenth
 	// of the learning rate. A snapshot that training went wrong from twice is
@@ -75,12 +78,12 @@ func (s *Solver) badLoss() string {
 			if w == 0 {
 				continue
 			}
-			for _, v := range n.Tops[i].Data() {
+			for _, v := range n.Tops[i].ReadData() {
 				switch v := float64(v); {
 				case !finite(v):
 					return fmt.Sprintf("the loss %q is %s; %s", n.TopNames[i], glog.G(float32(v)), s.firstBad())
 				case n.Type == "SoftmaxWithLoss" && v >= softmaxFloor && v < softmaxFloor+0.01:
-					low, high := extent(n.Bottoms[0].Data())
+					low, high := extent(n.Bottoms[0].ReadData())
 					return fmt.Sprintf("the loss %q is %s: no label of the batch has any probability left, as the scores in blob %q lie between %s and %s",
 						n.TopNames[i], glog.G(float32(v)), n.BottomNames[0], glog.G(low), glog.G(high))
 				}
@@ -109,12 +112,12 @@ func (s *Solver) badGradient() string {
 func (s *Solver) firstBad() string {
 	for _, n := range s.net.Layers() {
 		for i, p := range n.Layer.Params() {
-			if !allFinite(p.Data()) {
+			if !allFinite(p.ReadData()) {
 				return fmt.Sprintf("the first values that are not finite are in parameter %s of layer %q (%s), since the update before", n.ParamNames[i], n.Name, n.Type)
 			}
 		}
 		for i, t := range n.Tops {
-			if !allFinite(t.Data()) {
+			if !allFinite(t.ReadData()) {
 				return fmt.Sprintf("the first values that are not finite are in blob %q, made by layer %q (%s)", n.TopNames[i], n.Name, n.Type)
 			}
 		}
@@ -123,8 +126,10 @@ func (s *Solver) firstBad() string {
 }
 
 // diverged does what Options.OnNaN says about an iteration that went wrong. It
-// returns nil if training goes on, from another iteration.
-func (s *Solver) diverged(what string) error {
+// returns nil if training goes on, from another iteration. stepped says that
+// some parameters have made the iteration's step within the backward pass, so
+// that the state before it is gone.
+func (s *Solver) diverged(what string, stepped bool) error {
 	if s.o.OnNaN == OnNaNRollback && s.rollbacks < maxRollbacks {
 		return s.rollback(what)
 	}
@@ -132,13 +137,11 @@ func (s *Solver) diverged(what string) error {
 	if s.o.OnNaN == OnNaNRollback {
 		return fmt.Errorf("%w (after %d rollbacks)", err, s.rollbacks)
 	}
-	for _, p := range s.net.Params() {
-		if !allFinite(p.Blob.Data()) {
-			if n := len(s.good); n > 0 {
-				return fmt.Errorf("%w; the last snapshot is %s", err, s.good[n-1].path)
-			}
-			return fmt.Errorf("%w; there is no snapshot to go back to", err)
-		}
+	lost := stepped || slices.ContainsFunc(s.net.Params(), func(p *graph.Param) bool { return !allFinite(p.Blob.ReadData()) })
+	if n := len(s.good); lost && n > 0 {
+		return fmt.Errorf("%w; the last snapshot is %s", err, s.good[n-1].path)
+	} else if lost {
+		return fmt.Errorf("%w; there is no snapshot to go back to", err)
 	}
 	if serr := s.Snapshot(); serr != nil {
 		return errors.Join(err, serr)

@@ -189,3 +189,31 @@ func TestRollbackGivesUp(t *testing.T) {
 		t.Errorf("error %v, want ErrDiverged after rollbacks", err)
 	}
 }
+
+// TestDivergedAfterSteps: a gradient that is not finite shows only when the
+// fully connected layer behind has made its step; what is left is not the state
+// before, and must not be kept as such.
+func TestDivergedAfterSteps(t *testing.T) {
+	for _, fused := range []bool{true, false} {
+		dir := t.TempDir()
+		sp := parseSolver(t, `
+base_lr: 1e-30 lr_policy: "fixed" max_iter: 3 random_seed: 3 solver_mode: CPU snapshot_after_train: false
+net_param {
+  layer { name: "d" type: "Data" top: "data" top: "label"
+    transform_param { scale: 1e25 } data_param { source: "photos_raw_lmdb" batch_size: 7 backend: LMDB } }
+  layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+    convolution_param { num_output: 2 kernel_size: 5 stride: 5 bias_filler { type: "constant" value: 1 } } }
+  layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
+  layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" loss_weight: 1e15 }
+}`)
+		sp.SnapshotPrefix = proto.String(filepath.Join(dir, "steps"))
+		_, _, s, err := solve(t, sp, solver.Options{OnNaN: solver.OnNaNStop, NoFuse: !fused})
+		if !errors.Is(err, solver.ErrDiverged) || !strings.Contains(err.Error(), `gradient of parameter 0 of layer "conv"`) {
+			t.Fatalf("fused %v: error %v, want ErrDiverged because of conv's gradient", fused, err)
+		}
+		states, _ := filepath.Glob(filepath.Join(dir, "*.solverstate"))
+		if kept := len(states) > 0; s.Iter() != 0 || kept == fused || strings.Contains(err.Error(), "is kept in") != kept {
+			t.Errorf("fused %v: iteration %d, snapshots %v, error %v", fused, s.Iter(), states, err)
+		}
+	}
+}

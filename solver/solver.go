@@ -571,11 +571,12 @@ func (s *Solver) step(n int) error {
 			}
 		}
 		if s.watching() {
+			stepped := false
 			if wrong == "" {
-				wrong = s.badGradient()
+				wrong, stepped = s.badGradient(), slices.Contains(s.fused, true)
 			}
 			if wrong != "" {
-				if err := s.diverged(wrong); err != nil {
+				if err := s.diverged(wrong, stepped); err != nil {
 					return err
 				}
 				s.trainStart = nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -232,7 +233,7 @@ func (e *experimentFlags) write(t *doctor.Tried) error {
 		return fmt.Errorf("-out: %w", err)
 	}
 	c := t.Chart()
-	return firstError(
+	return cmp.Or(
 		atomicfile.Write(filepath.Join(e.out, "try.json"), func(w io.Writer) error { return writeJSON(w, t) }),
 		atomicfile.Write(filepath.Join(e.out, "try.txt"), t.WriteText),
 		c.Save(filepath.Join(e.out, "try.svg")),
@@ -256,7 +257,7 @@ func (d *doctorRun) finish(err error) error {
 		d.report.Findings = []doctor.Finding{}
 	}
 	if d.json {
-		return firstError(err, writeJSON(d.s.out, d.report))
+		return cmp.Or(err, writeJSON(d.s.out, d.report))
 	}
 	r := &d.report
 	var werr error
@@ -276,17 +277,7 @@ func (d *doctorRun) finish(err error) error {
 			fmt.Fprintf(d.s.out, "\nNot measured: %v\n", d.unmeasured)
 		}
 	}
-	return firstError(err, werr)
-}
-
-// firstError returns the first error that is one.
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(err, werr)
 }
 
 func writeJSON(w io.Writer, v any) error {
