@@ -142,12 +142,15 @@ function shownTests(s) {
   return all.filter((t) => t.name !== totalLoss || !all.some((o) => o.net === t.net && o.name !== totalLoss && isLoss(o.name)));
 }
 
-// smooth is an exponential mean over about n values.
+// smooth is an exponential mean over about n values, and the plain mean of the
+// first n: the first iterations are slow.
 function smooth(column, n) {
-  let mean = null;
+  let mean = 0;
+  let count = 0;
   return column.map((v) => {
     if (!finite(v)) return null;
-    mean = mean === null ? v : mean + (v - mean) / n;
+    count = Math.min(count + 1, n);
+    mean += (v - mean) / count;
     return mean;
   });
 }
