@@ -1,10 +1,6 @@
 package asm
 
-import (
-	"math"
-
-	"crema/internal/race"
-)
+import "crema/internal/race"
 
 // Winograd convolution F(4×4,3×3) (Lavin and Gray, "Fast Algorithms for
 // Convolutional Neural Networks", 2016): 4×4 pixels of output from 6×6 of
@@ -39,9 +35,6 @@ const (
 	winoNA = 1 / (2 * winoA2 * (winoB2 - winoA2))
 	winoNB = 1 / (2 * winoB2 * (winoB2 - winoA2))
 )
-
-// negInf is the bound of what is not bounded.
-var negInf = float32(math.Inf(-1))
 
 // The matrices, row after row; unused columns are zero.
 var (
@@ -97,7 +90,7 @@ const errWino = "asm: slice too short for a Winograd kernel"
 // Rows adds (acc) or assigns to c, blocks·mr rows of NR, ldc apart, the product
 // of as many rows of a and the panel b, 16·groups rows of NR. mr is from 1 to MR.
 // a is in groups of 16 columns, lda apart, each with its rows one after the
-// other. Every 32 terms are added up by themselves, because the transforms
+// other. Every 64 terms are added up by themselves, because the transforms
 // magnify errors. It panics if a slice is too short, as all kernels do.
 //
 // A goroutine cannot be interrupted meanwhile: blocks·groups should be some
@@ -121,8 +114,10 @@ func (k *WinoKernel) Rows(blocks, mr, groups int, a []float32, lda int, b, c []f
 
 // Cols adds (acc) or assigns to c, blocks·mr rows of NR, ldc apart, the product
 // of the transpose of as many columns of a and the panel b, both kc rows of NR.
-// mr is from 1 to MC, and the terms are added up one after the other.
-func (k *WinoKernel) Cols(blocks, mr, kc int, a, b, c []float32, ldc int, acc bool) {
+// mr is from 1 to MC, and the terms are added up one after the other. Meanwhile
+// the vector kernels ask for some 32·blocks·kc bytes from the start of next to be
+// fetched, as far as they go; it may be nil.
+func (k *WinoKernel) Cols(blocks, mr, kc int, a, next, b, c []float32, ldc int, acc bool) {
 	if blocks <= 0 {
 		return
 	}
@@ -136,7 +131,10 @@ func (k *WinoKernel) Cols(blocks, mr, kc int, a, b, c []float32, ldc int, acc bo
 		}
 	}
 	k.check(rows, kc, b, c, ldc)
-	k.cols(blocks, mr, kc, a, b, c, ldc, acc)
+	if next == nil {
+		next = a
+	}
+	k.cols(blocks, mr, kc, a, next, b, c, ldc, acc)
 }
 
 // check is what Rows and Cols have in common.
@@ -175,40 +173,65 @@ func racePixels(rows, cols int, s []float32, lds int, access func([]float32)) {
 	}
 }
 
-// Input computes Bᵀ·d·B for n tiles of a row. Pixel (r, c) of tile t is the
-// vector at r·lds + (4t+c)·16 of src. If dst is too large to be found in a cache
-// later, stream spares the caches, where the instruction set and the alignment of
-// dst let it.
-func (k *WinoKernel) Input(n int, src []float32, lds int, dst []float32, ldt, ldp int, stream bool) {
-	if n <= 0 {
-		return
-	}
-	checkTiles(n, dst, ldt, ldp)
-	if lds < 0 || len(src) < 5*lds+(4*n+2)*WinoLanes {
-		panic(errWino)
-	}
-	if race.Enabled {
-		racePixels(6, 4*n+2, src, lds, race.Read)
-		raceTiles(n, dst, ldt, ldp, race.Write)
-	}
-	k.input(n, src, lds, dst, ldt, ldp, stream)
+// WinoPixels are the pixels that n tiles in a row of an image cover: 6 rows of
+// 4n+2, or 4 of 4n, each pixel a vector of 16 lanes. What of them lies outside the
+// image is not in memory: it counts as 0, or is not written.
+type WinoPixels struct {
+	// Data begins with the first pixel inside; the next row's is LD elements on.
+	Data []float32
+	LD   int
+	// How many rows and columns lie outside. At least one row and column must be
+	// inside; Left may be 4 at most, and Right 8.
+	Top, Bottom, Left, Right int
 }
 
-// Gradient computes A·dy·Aᵀ for n tiles of a row. Pixel (r, c) of tile t is the
-// vector at r·lds + (4t+c)·16 of src. stream is as for Input.
-func (k *WinoKernel) Gradient(n int, src []float32, lds int, dst []float32, ldt, ldp int, stream bool) {
+// check panics unless x are pixels of n tiles of edge pixels on a side, and tells
+// the race detector.
+func (x *WinoPixels) check(n, edge int, access func([]float32)) {
+	rows, cols := edge-x.Top-x.Bottom, 4*n+edge-4-x.Left-x.Right
+	size := (rows-1)*x.LD + cols*WinoLanes
+	if uint(x.Top) >= uint(edge) || uint(x.Bottom) >= uint(edge) || uint(x.Left) > 4 || uint(x.Right) > 8 || rows < 1 || cols < 1 ||
+		x.LD < 0 || len(x.Data) < size {
+		panic(errWino)
+	}
+	if race.Enabled {
+		racePixels(rows, cols, x.Data, x.LD, access)
+	}
+}
+
+// inside returns which of the edge columns of tile t of n are inside, a bit each.
+func (x *WinoPixels) inside(t, n, edge int) int {
+	lo, hi := max(x.Left-4*t, 0), min(4*(n-t)+edge-4-x.Right, edge)
+	return max(1<<max(hi, 0)-1<<lo, 0)
+}
+
+// Input computes Bᵀ·d·B for n tiles of 6×6 pixels in a row, which overlap by two.
+// If dst is too large to be found in a cache later, stream spares the caches,
+// where the instruction set and the alignment of dst let it.
+func (k *WinoKernel) Input(n int, x *WinoPixels, dst []float32, ldt, ldp int, stream bool) {
 	if n <= 0 {
 		return
 	}
 	checkTiles(n, dst, ldt, ldp)
-	if lds < 0 || len(src) < 3*lds+4*n*WinoLanes {
-		panic(errWino)
-	}
+	x.check(n, 6, race.Read)
 	if race.Enabled {
-		racePixels(4, 4*n, src, lds, race.Read)
 		raceTiles(n, dst, ldt, ldp, race.Write)
 	}
-	k.gradient(n, src, lds, dst, ldt, ldp, stream)
+	k.input(n, x, dst, ldt, ldp, stream)
+}
+
+// Gradient computes A·dy·Aᵀ for n tiles of 4×4 pixels in a row, and adds the sum
+// of the pixels to sums unless that is nil. stream is as for Input.
+func (k *WinoKernel) Gradient(n int, x *WinoPixels, dst []float32, ldt, ldp int, sums *[WinoLanes]float32, stream bool) {
+	if n <= 0 {
+		return
+	}
+	checkTiles(n, dst, ldt, ldp)
+	x.check(n, 4, race.Read)
+	if race.Enabled {
+		raceTiles(n, dst, ldt, ldp, race.Write)
+	}
+	k.gradient(n, x, dst, ldt, ldp, sums, stream)
 }
 
 // Filter computes G·g·Gᵀ for n filters. Tap i of nine of filter t is the vector
@@ -232,22 +255,22 @@ func (k *WinoKernel) Filter(n int, src []float32, off, ldc, next int, dst []floa
 	k.filter(n, src, off, ldc, next, dst, ldt, ldp)
 }
 
-// Output computes max(low, Aᵀ·m·A + bias) for n tiles of a row; a NaN stays one.
-// Pixel (r, c) of tile t is the vector at r·ldd + (4t+c)·16 of dst. stream is as
-// for Input.
-func (k *WinoKernel) Output(n int, src []float32, ldt, ldp int, bias *[WinoLanes]float32, low float32, dst []float32, ldd int, stream bool) {
+// Output computes max(low, Aᵀ·m·A + bias) for n tiles of 4×4 pixels in a row; a
+// NaN stays one. At the bottom of y, and at the right of its last tile, pixels may
+// be outside. stream is as for Input, for y.
+func (k *WinoKernel) Output(n int, src []float32, ldt, ldp int, bias *[WinoLanes]float32, low float32, y *WinoPixels, stream bool) {
 	if n <= 0 {
 		return
 	}
 	checkTiles(n, src, ldt, ldp)
-	if ldd < 0 || len(dst) < 3*ldd+4*n*WinoLanes {
+	if y.Top != 0 || y.Left != 0 || y.Right > 3 {
 		panic(errWino)
 	}
+	y.check(n, 4, race.Write)
 	if race.Enabled {
 		raceTiles(n, src, ldt, ldp, race.Read)
-		racePixels(4, 4*n, dst, ldd, race.Write)
 	}
-	k.output(n, src, ldt, ldp, bias, low, dst, ldd, stream)
+	k.output(n, src, ldt, ldp, bias, low, y, stream)
 }
 
 // Weights computes Gᵀ·u·G for n filters: nine vectors each, one filter after
@@ -265,15 +288,6 @@ func (k *WinoKernel) Weights(n int, src []float32, ldt, ldp int, dst []float32) 
 		race.Write(dst[:9*n*WinoLanes])
 	}
 	k.weights(n, src, ldt, ldp, dst)
-}
-
-// Sums adds up n vectors of 16 lanes.
-func (k *WinoKernel) Sums(n int, src []float32, dst *[WinoLanes]float32) {
-	if n < 0 || len(src) < n*WinoLanes {
-		panic(errWino)
-	}
-	race.Read(src[:n*WinoLanes])
-	k.sums(n, src, dst)
 }
 
 // Prefetch asks for x to be brought near, while there is something else to do.

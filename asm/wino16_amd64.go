@@ -17,12 +17,12 @@ func (k *WinoKernel) rows(blocks, mr, groups int, a []float32, lda int, b, c []f
 	}
 }
 
-func (k *WinoKernel) cols(blocks, mr, kc int, a, b, c []float32, ldc int, acc bool) {
+func (k *WinoKernel) cols(blocks, mr, kc int, a, next, b, c []float32, ldc int, acc bool) {
 	switch k.isa {
 	case avx512:
-		winoColsAVX512(blocks, mr, kc, p(a), p(b), p(c), ldc, acc)
+		winoColsAVX512(blocks, mr, kc, p(a), p(next), p(b), p(c), ldc, acc)
 	case avx2:
-		winoColsAVX2(blocks, mr, kc, p(a), p(b), p(c), ldc, acc)
+		winoColsAVX2(blocks, mr, kc, p(a), p(next), p(b), p(c), ldc, acc)
 	default:
 		winoColsGeneric(blocks*mr, kc, a, b, c, ldc, acc)
 	}
@@ -47,36 +47,36 @@ func winoRowsAVX512(blocks, mr, groups int, a *float32, lda int, b, c *float32, 
 	}
 }
 
-func winoColsAVX512(blocks, mr, kc int, a *float32, b, c *float32, ldc int, acc bool) {
+func winoColsAVX512(blocks, mr, kc int, a, next, b, c *float32, ldc int, acc bool) {
 	switch mr {
 	case 14:
-		wino16Cols14x32AVX512(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols14x32AVX512(blocks, kc, a, next, b, c, ldc, acc)
 	case 13:
-		wino16Cols13x32AVX512(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols13x32AVX512(blocks, kc, a, next, b, c, ldc, acc)
 	case 12:
-		wino16Cols12x32AVX512(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols12x32AVX512(blocks, kc, a, next, b, c, ldc, acc)
 	case 11:
-		wino16Cols11x32AVX512(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols11x32AVX512(blocks, kc, a, next, b, c, ldc, acc)
 	case 10:
-		wino16Cols10x32AVX512(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols10x32AVX512(blocks, kc, a, next, b, c, ldc, acc)
 	case 9:
-		wino16Cols9x32AVX512(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols9x32AVX512(blocks, kc, a, next, b, c, ldc, acc)
 	case 8:
-		wino16Cols8x32AVX512(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols8x32AVX512(blocks, kc, a, next, b, c, ldc, acc)
 	case 7:
-		wino16Cols7x32AVX512(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols7x32AVX512(blocks, kc, a, next, b, c, ldc, acc)
 	case 6:
-		wino16Cols6x32AVX512(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols6x32AVX512(blocks, kc, a, next, b, c, ldc, acc)
 	case 5:
-		wino16Cols5x32AVX512(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols5x32AVX512(blocks, kc, a, next, b, c, ldc, acc)
 	case 4:
-		wino16Cols4x32AVX512(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols4x32AVX512(blocks, kc, a, next, b, c, ldc, acc)
 	case 3:
-		wino16Cols3x32AVX512(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols3x32AVX512(blocks, kc, a, next, b, c, ldc, acc)
 	case 2:
-		wino16Cols2x32AVX512(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols2x32AVX512(blocks, kc, a, next, b, c, ldc, acc)
 	case 1:
-		wino16Cols1x32AVX512(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols1x32AVX512(blocks, kc, a, next, b, c, ldc, acc)
 	}
 }
 
@@ -97,20 +97,20 @@ func winoRowsAVX2(blocks, mr, groups int, a *float32, lda int, b, c *float32, ld
 	}
 }
 
-func winoColsAVX2(blocks, mr, kc int, a *float32, b, c *float32, ldc int, acc bool) {
+func winoColsAVX2(blocks, mr, kc int, a, next, b, c *float32, ldc int, acc bool) {
 	switch mr {
 	case 6:
-		wino16Cols6x16AVX2(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols6x16AVX2(blocks, kc, a, next, b, c, ldc, acc)
 	case 5:
-		wino16Cols5x16AVX2(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols5x16AVX2(blocks, kc, a, next, b, c, ldc, acc)
 	case 4:
-		wino16Cols4x16AVX2(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols4x16AVX2(blocks, kc, a, next, b, c, ldc, acc)
 	case 3:
-		wino16Cols3x16AVX2(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols3x16AVX2(blocks, kc, a, next, b, c, ldc, acc)
 	case 2:
-		wino16Cols2x16AVX2(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols2x16AVX2(blocks, kc, a, next, b, c, ldc, acc)
 	case 1:
-		wino16Cols1x16AVX2(blocks, kc, a, b, c, ldc, acc)
+		wino16Cols1x16AVX2(blocks, kc, a, next, b, c, ldc, acc)
 	}
 }
 
@@ -120,38 +120,50 @@ func wholeLines(dst []float32, ld1, ld2 int) bool {
 	return uintptr(unsafe.Pointer(p(dst)))%64 == 0 && ld1%WinoLanes == 0 && ld2%WinoLanes == 0
 }
 
-func (k *WinoKernel) input(n int, src []float32, lds int, dst []float32, ldt, ldp int, stream bool) {
+func (k *WinoKernel) input(n int, x *WinoPixels, dst []float32, ldt, ldp int, stream bool) {
+	const edge = 6
+	rows, first, last2, last := edge-x.Top-x.Bottom, x.inside(0, n, edge), x.inside(n-2, n, edge), x.inside(n-1, n, edge)
 	switch k.isa {
 	case avx512:
 		if stream && wholeLines(dst, ldt, ldp) {
-			wino16InputStreamAVX512(n, p(src), lds, p(dst), ldt, ldp)
+			wino16InputStreamAVX512(n, p(x.Data), x.LD, x.Top, rows, x.Left, first, last2, last, p(dst), ldt, ldp)
 			return
 		}
-		wino16InputAVX512(n, p(src), lds, p(dst), ldt, ldp)
+		wino16InputAVX512(n, p(x.Data), x.LD, x.Top, rows, x.Left, first, last2, last, p(dst), ldt, ldp)
 	case avx2:
 		for h := 0; h < WinoLanes; h += 8 {
-			wino16InputAVX2(n, p(src[h:]), lds, p(dst[h:]), ldt, ldp)
+			wino16InputAVX2(n, p(x.Data[h:]), x.LD, x.Top, rows, x.Left, first, last2, last, p(dst[h:]), ldt, ldp)
 		}
 	default:
-		winoExpand(&winoBT, 6, n, src, 0, lds, WinoLanes, 4*WinoLanes, dst, ldt, ldp)
+		winoPixelsGeneric(&winoBT, edge, n, x, dst, ldt, ldp, nil)
 	}
 }
 
-func (k *WinoKernel) gradient(n int, src []float32, lds int, dst []float32, ldt, ldp int, stream bool) {
+func (k *WinoKernel) gradient(n int, x *WinoPixels, dst []float32, ldt, ldp int, sums *[WinoLanes]float32, stream bool) {
+	const edge = 4
+	rows, first, last2, last := edge-x.Top-x.Bottom, x.inside(0, n, edge), x.inside(n-2, n, edge), x.inside(n-1, n, edge)
 	switch k.isa {
 	case avx512:
 		if stream && wholeLines(dst, ldt, ldp) {
-			wino16GradientStreamAVX512(n, p(src), lds, p(dst), ldt, ldp)
+			wino16GradientStreamAVX512(n, p(x.Data), x.LD, x.Top, rows, x.Left, first, last2, last, p(dst), ldt, ldp, half(sums, 0))
 			return
 		}
-		wino16GradientAVX512(n, p(src), lds, p(dst), ldt, ldp)
+		wino16GradientAVX512(n, p(x.Data), x.LD, x.Top, rows, x.Left, first, last2, last, p(dst), ldt, ldp, half(sums, 0))
 	case avx2:
 		for h := 0; h < WinoLanes; h += 8 {
-			wino16GradientAVX2(n, p(src[h:]), lds, p(dst[h:]), ldt, ldp)
+			wino16GradientAVX2(n, p(x.Data[h:]), x.LD, x.Top, rows, x.Left, first, last2, last, p(dst[h:]), ldt, ldp, half(sums, h))
 		}
 	default:
-		winoExpand(&winoA, 4, n, src, 0, lds, WinoLanes, 4*WinoLanes, dst, ldt, ldp)
+		winoPixelsGeneric(&winoA, edge, n, x, dst, ldt, ldp, sums)
 	}
+}
+
+// half returns the address of lane h of x, or nil if x is nil.
+func half(x *[WinoLanes]float32, h int) *float32 {
+	if x == nil {
+		return nil
+	}
+	return &x[h]
 }
 
 func (k *WinoKernel) filter(n int, src []float32, off, ldc, next int, dst []float32, ldt, ldp int) {
@@ -163,24 +175,27 @@ func (k *WinoKernel) filter(n int, src []float32, off, ldc, next int, dst []floa
 			wino16FilterAVX2(n, p(src[off+h:]), ldc, next, p(dst[h:]), ldt, ldp)
 		}
 	default:
-		winoExpand(&winoG, 3, n, src, off, 3*ldc, ldc, next, dst, ldt, ldp)
+		winoFilterGeneric(n, src, off, ldc, next, dst, ldt, ldp)
 	}
 }
 
-func (k *WinoKernel) output(n int, src []float32, ldt, ldp int, bias *[WinoLanes]float32, low float32, dst []float32, ldd int, stream bool) {
+func (k *WinoKernel) output(n int, src []float32, ldt, ldp int, bias *[WinoLanes]float32, low float32, y *WinoPixels, stream bool) {
+	const row = 0x1111 // the first pixel of each, of 16
+	all := 0xffff >> (4 * y.Bottom)
+	last := all & (0xf >> y.Right * row)
 	switch k.isa {
 	case avx512:
-		if stream && wholeLines(dst, ldd, 0) {
-			wino16OutputStreamAVX512(n, p(src), ldt, ldp, &bias[0], low, p(dst), ldd)
+		if stream && wholeLines(y.Data, y.LD, 0) {
+			wino16OutputStreamAVX512(n, p(src), ldt, ldp, &bias[0], low, p(y.Data), y.LD, all, last)
 			return
 		}
-		wino16OutputAVX512(n, p(src), ldt, ldp, &bias[0], low, p(dst), ldd)
+		wino16OutputAVX512(n, p(src), ldt, ldp, &bias[0], low, p(y.Data), y.LD, all, last)
 	case avx2:
 		for h := 0; h < WinoLanes; h += 8 {
-			wino16OutputAVX2(n, p(src[h:]), ldt, ldp, &bias[h], low, p(dst[h:]), ldd)
+			wino16OutputAVX2(n, p(src[h:]), ldt, ldp, &bias[h], low, p(y.Data[h:]), y.LD, all, last)
 		}
 	default:
-		winoReduce(&winoA, 4, n, src, ldt, ldp, bias, low, dst, ldd, 4*WinoLanes)
+		winoOutputGeneric(n, src, ldt, ldp, bias, low, y)
 	}
 }
 
@@ -193,21 +208,7 @@ func (k *WinoKernel) weights(n int, src []float32, ldt, ldp int, dst []float32) 
 			wino16WeightsAVX2(n, p(src[h:]), ldt, ldp, p(dst[h:]))
 		}
 	default:
-		winoReduce(&winoG, 3, n, src, ldt, ldp, nil, negInf, dst, 3*WinoLanes, 9*WinoLanes)
-	}
-}
-
-func (k *WinoKernel) sums(n int, src []float32, dst *[WinoLanes]float32) {
-	if n == 0 || k.isa == generic {
-		winoSumsGeneric(n, src, dst)
-		return
-	}
-	if k.isa == avx512 {
-		wino16SumsAVX512(n, p(src), &dst[0])
-		return
-	}
-	for h := 0; h < WinoLanes; h += 8 {
-		wino16SumsAVX2(n, p(src[h:]), &dst[h])
+		winoWeightsGeneric(n, src, ldt, ldp, dst)
 	}
 }
 

@@ -110,7 +110,7 @@ group:
 	ADDQ         $0x00000400, R8
 	DECQ         R9
 	JZ           last
-	TESTQ        $0x00000001, R9
+	TESTQ        $0x00000003, R9
 	JNZ          group
 	VADDPS       Y0, Y2, Y2
 	VXORPS       Y0, Y0, Y0
@@ -300,7 +300,7 @@ group:
 	ADDQ         $0x00000400, R8
 	DECQ         R9
 	JZ           last
-	TESTQ        $0x00000001, R9
+	TESTQ        $0x00000003, R9
 	JNZ          group
 	VADDPS       Y0, Y4, Y4
 	VXORPS       Y0, Y0, Y0
@@ -557,7 +557,7 @@ group:
 	ADDQ         $0x00000400, R8
 	DECQ         R9
 	JZ           last
-	TESTQ        $0x00000001, R9
+	TESTQ        $0x00000003, R9
 	JNZ          group
 	VADDPS       Y0, Y6, Y6
 	VXORPS       Y0, Y0, Y0
@@ -889,7 +889,7 @@ group:
 	ADDQ         $0x00000400, R8
 	DECQ         R9
 	JZ           last
-	TESTQ        $0x00000001, R9
+	TESTQ        $0x00000003, R9
 	JNZ          group
 	MOVQ         BX, R10
 	VADDPS       (R10), Y0, Y0
@@ -1285,7 +1285,7 @@ group:
 	ADDQ         $0x00000400, R8
 	DECQ         R9
 	JZ           last
-	TESTQ        $0x00000001, R9
+	TESTQ        $0x00000003, R9
 	JNZ          group
 	MOVQ         BX, R10
 	VADDPS       (R10), Y0, Y0
@@ -1749,7 +1749,7 @@ group:
 	ADDQ         $0x00000400, R8
 	DECQ         R9
 	JZ           last
-	TESTQ        $0x00000001, R9
+	TESTQ        $0x00000003, R9
 	JNZ          group
 	MOVQ         BX, R10
 	VADDPS       (R10), Y0, Y0
@@ -1846,17 +1846,18 @@ last:
 	VZEROUPPER
 	RET
 
-// func wino16Cols1x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, FMA3
-TEXT ·wino16Cols1x16AVX2(SB), NOSPLIT, $0-49
+// func wino16Cols1x16AVX2(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, FMA3, MMX+
+TEXT ·wino16Cols1x16AVX2(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -1875,6 +1876,7 @@ loop:
 	VBROADCASTSS 64(SI), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
+	PREFETCHT1   (R9)
 	VMOVUPS      128(DI), Y12
 	VMOVUPS      160(DI), Y13
 	VBROADCASTSS 128(SI), Y14
@@ -1885,8 +1887,10 @@ loop:
 	VBROADCASTSS 192(SI), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000100, SI
 	ADDQ         $0x00000100, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -1907,7 +1911,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Y0, Y0
@@ -1925,17 +1929,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols2x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, FMA3
-TEXT ·wino16Cols2x16AVX2(SB), NOSPLIT, $0-49
+// func wino16Cols2x16AVX2(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, FMA3, MMX+
+TEXT ·wino16Cols2x16AVX2(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -1962,6 +1967,7 @@ loop:
 	VBROADCASTSS 68(SI), Y15
 	VFMADD231PS  Y12, Y15, Y2
 	VFMADD231PS  Y13, Y15, Y3
+	PREFETCHT1   (R9)
 	VMOVUPS      128(DI), Y12
 	VMOVUPS      160(DI), Y13
 	VBROADCASTSS 128(SI), Y14
@@ -1978,8 +1984,10 @@ loop:
 	VBROADCASTSS 196(SI), Y15
 	VFMADD231PS  Y12, Y15, Y2
 	VFMADD231PS  Y13, Y15, Y3
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000100, SI
 	ADDQ         $0x00000100, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -2003,7 +2011,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Y0, Y0
@@ -2027,17 +2035,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols3x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, FMA3
-TEXT ·wino16Cols3x16AVX2(SB), NOSPLIT, $0-49
+// func wino16Cols3x16AVX2(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, FMA3, MMX+
+TEXT ·wino16Cols3x16AVX2(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2072,6 +2081,7 @@ loop:
 	VBROADCASTSS 72(SI), Y14
 	VFMADD231PS  Y12, Y14, Y4
 	VFMADD231PS  Y13, Y14, Y5
+	PREFETCHT1   (R9)
 	VMOVUPS      128(DI), Y12
 	VMOVUPS      160(DI), Y13
 	VBROADCASTSS 128(SI), Y14
@@ -2094,8 +2104,10 @@ loop:
 	VBROADCASTSS 200(SI), Y14
 	VFMADD231PS  Y12, Y14, Y4
 	VFMADD231PS  Y13, Y14, Y5
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000100, SI
 	ADDQ         $0x00000100, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -2122,7 +2134,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Y0, Y0
@@ -2152,17 +2164,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols4x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, FMA3
-TEXT ·wino16Cols4x16AVX2(SB), NOSPLIT, $0-49
+// func wino16Cols4x16AVX2(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, FMA3, MMX+
+TEXT ·wino16Cols4x16AVX2(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2205,6 +2218,7 @@ loop:
 	VBROADCASTSS 76(SI), Y15
 	VFMADD231PS  Y12, Y15, Y6
 	VFMADD231PS  Y13, Y15, Y7
+	PREFETCHT1   (R9)
 	VMOVUPS      128(DI), Y12
 	VMOVUPS      160(DI), Y13
 	VBROADCASTSS 128(SI), Y14
@@ -2233,8 +2247,10 @@ loop:
 	VBROADCASTSS 204(SI), Y15
 	VFMADD231PS  Y12, Y15, Y6
 	VFMADD231PS  Y13, Y15, Y7
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000100, SI
 	ADDQ         $0x00000100, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -2264,7 +2280,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Y0, Y0
@@ -2300,17 +2316,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols5x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, FMA3
-TEXT ·wino16Cols5x16AVX2(SB), NOSPLIT, $0-49
+// func wino16Cols5x16AVX2(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, FMA3, MMX+
+TEXT ·wino16Cols5x16AVX2(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2361,6 +2378,7 @@ loop:
 	VBROADCASTSS 80(SI), Y14
 	VFMADD231PS  Y12, Y14, Y8
 	VFMADD231PS  Y13, Y14, Y9
+	PREFETCHT1   (R9)
 	VMOVUPS      128(DI), Y12
 	VMOVUPS      160(DI), Y13
 	VBROADCASTSS 128(SI), Y14
@@ -2395,8 +2413,10 @@ loop:
 	VBROADCASTSS 208(SI), Y14
 	VFMADD231PS  Y12, Y14, Y8
 	VFMADD231PS  Y13, Y14, Y9
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000100, SI
 	ADDQ         $0x00000100, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -2429,7 +2449,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Y0, Y0
@@ -2471,17 +2491,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols6x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, FMA3
-TEXT ·wino16Cols6x16AVX2(SB), NOSPLIT, $0-49
+// func wino16Cols6x16AVX2(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, FMA3, MMX+
+TEXT ·wino16Cols6x16AVX2(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2540,6 +2561,7 @@ loop:
 	VBROADCASTSS 84(SI), Y15
 	VFMADD231PS  Y12, Y15, Y10
 	VFMADD231PS  Y13, Y15, Y11
+	PREFETCHT1   (R9)
 	VMOVUPS      128(DI), Y12
 	VMOVUPS      160(DI), Y13
 	VBROADCASTSS 128(SI), Y14
@@ -2580,8 +2602,10 @@ loop:
 	VBROADCASTSS 212(SI), Y15
 	VFMADD231PS  Y12, Y15, Y10
 	VFMADD231PS  Y13, Y15, Y11
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000100, SI
 	ADDQ         $0x00000100, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -2617,7 +2641,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Y0, Y0
@@ -2665,375 +2689,650 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16InputAVX2(n int, src *float32, lds int, dst *float32, ldt int, ldp int)
+// func wino16InputAVX2(n int, src *float32, lds int, top int, rows int, left int, first int, last2 int, last int, dst *float32, ldt int, ldp int)
 // Requires: AVX, FMA3
-TEXT ·wino16InputAVX2(SB), NOSPLIT, $0-48
-	MOVQ n+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ lds+16(FP), DX
-	SHLQ $0x02, DX
-	MOVQ dst+24(FP), BX
-	MOVQ ldt+32(FP), SI
-	MOVQ ldp+40(FP), DI
+TEXT ·wino16InputAVX2(SB), NOSPLIT, $48-96
+	MOVQ   src+8(FP), AX
+	MOVQ   lds+16(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   left+40(FP), BX
+	SHLQ   $0x02, CX
+	IMUL3Q $0x40, BX, BX
+	SUBQ   BX, AX
+	LEAQ   wino16InputAVX2_zeros<>+0(SB), BX
+	XORL   SI, SI
+	SUBQ   top+24(FP), SI
+	MOVQ   BX, DI
+	MOVQ   $0x00000000, (SP)
+	CMPQ   SI, DX
+	JCC    row0
+	MOVQ   AX, DI
+	MOVQ   $0x00000100, (SP)
+	ADDQ   CX, AX
+
+row0:
+	INCQ SI
+	MOVQ BX, R8
+	MOVQ $0x00000000, 8(SP)
+	CMPQ SI, DX
+	JCC  row1
+	MOVQ AX, R8
+	MOVQ $0x00000100, 8(SP)
+	ADDQ CX, AX
+
+row1:
+	INCQ SI
+	MOVQ BX, R9
+	MOVQ $0x00000000, 16(SP)
+	CMPQ SI, DX
+	JCC  row2
+	MOVQ AX, R9
+	MOVQ $0x00000100, 16(SP)
+	ADDQ CX, AX
+
+row2:
+	INCQ SI
+	MOVQ BX, R10
+	MOVQ $0x00000000, 24(SP)
+	CMPQ SI, DX
+	JCC  row3
+	MOVQ AX, R10
+	MOVQ $0x00000100, 24(SP)
+	ADDQ CX, AX
+
+row3:
+	INCQ SI
+	MOVQ BX, R11
+	MOVQ $0x00000000, 32(SP)
+	CMPQ SI, DX
+	JCC  row4
+	MOVQ AX, R11
+	MOVQ $0x00000100, 32(SP)
+	ADDQ CX, AX
+
+row4:
+	INCQ SI
+	MOVQ $0x00000000, 40(SP)
+	CMPQ SI, DX
+	JCC  row5
+	MOVQ AX, BX
+	MOVQ $0x00000100, 40(SP)
+	ADDQ CX, AX
+
+row5:
+	MOVQ first+48(FP), AX
+	MOVQ n+0(FP), CX
+	MOVQ dst+72(FP), DX
+	MOVQ ldt+80(FP), SI
+	MOVQ ldp+88(FP), R12
 	SHLQ $0x02, SI
-	SHLQ $0x02, DI
+	SHLQ $0x02, R12
 
 tile:
-	MOVQ         BX, R10
-	MOVQ         CX, R8
-	LEAQ         (R8)(DX*2), R9
-	ADDQ         DX, R9
-	VMOVUPS      (R9)(DX*1), Y0
-	VMOVUPS      (R8)(DX*2), Y1
+	MOVQ         DX, R13
+	TESTL        $0x00000001, AX
+	JEQ          outside0_0
+	VMOVUPS      (R11), Y0
+	VMOVUPS      (R9), Y1
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y1, Y0
-	VMOVUPS      (R8), Y1
+	VMOVUPS      (DI), Y1
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y1, Y0
-	VMOVUPS      64(R9)(DX*1), Y1
-	VMOVUPS      64(R8)(DX*2), Y2
+
+inside0_0:
+	TESTL        $0x00000002, AX
+	JEQ          outside0_1
+	VMOVUPS      64(R11), Y1
+	VMOVUPS      64(R9), Y2
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y2, Y1
-	VMOVUPS      64(R8), Y2
+	VMOVUPS      64(DI), Y2
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y2, Y1
-	VMOVUPS      128(R9)(DX*1), Y2
-	VMOVUPS      128(R8)(DX*2), Y3
+
+inside0_1:
+	TESTL        $0x00000004, AX
+	JEQ          outside0_2
+	VMOVUPS      128(R11), Y2
+	VMOVUPS      128(R9), Y3
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y3, Y2
-	VMOVUPS      128(R8), Y3
+	VMOVUPS      128(DI), Y3
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y3, Y2
-	VMOVUPS      192(R9)(DX*1), Y3
-	VMOVUPS      192(R8)(DX*2), Y4
+
+inside0_2:
+	TESTL        $0x00000008, AX
+	JEQ          outside0_3
+	VMOVUPS      192(R11), Y3
+	VMOVUPS      192(R9), Y4
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y4, Y3
-	VMOVUPS      192(R8), Y4
+	VMOVUPS      192(DI), Y4
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y4, Y3
-	VMOVUPS      256(R9)(DX*1), Y4
-	VMOVUPS      256(R8)(DX*2), Y5
+
+inside0_3:
+	TESTL        $0x00000010, AX
+	JEQ          outside0_4
+	VMOVUPS      256(R11), Y4
+	VMOVUPS      256(R9), Y5
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y5, Y4
-	VMOVUPS      256(R8), Y5
+	VMOVUPS      256(DI), Y5
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y5, Y4
-	VMOVUPS      320(R9)(DX*1), Y5
-	VMOVUPS      320(R8)(DX*2), Y6
+
+inside0_4:
+	TESTL        $0x00000020, AX
+	JEQ          outside0_5
+	VMOVUPS      320(R11), Y5
+	VMOVUPS      320(R9), Y6
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y6, Y5
-	VMOVUPS      320(R8), Y6
+	VMOVUPS      320(DI), Y6
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y6, Y5
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+
+inside0_5:
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Y4, Y6
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y2, Y6
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y0, Y6
-	VMOVUPS      Y6, (R10)
+	VMOVUPS      Y6, (R13)
 	VMULPS       wino16InputAVX2_2<>+0(SB), Y2, Y6
 	VSUBPS       Y4, Y6, Y6
 	VMULPS       wino16InputAVX2_3<>+0(SB), Y1, Y7
 	VFNMADD231PS wino16InputAVX2_4<>+0(SB), Y3, Y7
 	VADDPS       Y7, Y6, Y8
 	VSUBPS       Y7, Y6, Y6
-	VMOVUPS      Y8, (R10)(DI*1)
-	VMOVUPS      Y6, (R10)(DI*2)
+	VMOVUPS      Y8, (R13)(R12*1)
+	VMOVUPS      Y6, (R13)(R12*2)
 	VMOVUPS      Y4, Y6
 	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y2, Y6
 	VMULPS       wino16InputAVX2_6<>+0(SB), Y3, Y8
 	VFNMADD231PS wino16InputAVX2_7<>+0(SB), Y1, Y8
 	VADDPS       Y8, Y6, Y7
 	VSUBPS       Y8, Y6, Y6
-	VMOVUPS      Y7, (R8)
-	VMOVUPS      Y6, (R8)(DI*1)
+	VMOVUPS      Y7, (R14)
+	VMOVUPS      Y6, (R14)(R12*1)
 	VMOVUPS      Y5, Y6
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y3, Y6
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y1, Y6
-	VMOVUPS      Y6, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	MOVQ         CX, R8
-	LEAQ         (R8)(DX*2), R9
-	ADDQ         DX, R9
-	VMOVUPS      (R8)(DX*2), Y5
+	VMOVUPS      Y6, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	TESTL        $0x00000001, AX
+	JEQ          outside1_0
+	VMOVUPS      (R9), Y5
 	VMULPS       wino16InputAVX2_2<>+0(SB), Y5, Y5
-	VSUBPS       (R9)(DX*1), Y5, Y5
-	VMOVUPS      (R8)(DX*1), Y4
+	VSUBPS       (R11), Y5, Y5
+	VMOVUPS      (R8), Y4
 	VMULPS       wino16InputAVX2_3<>+0(SB), Y4, Y4
-	VMOVUPS      (R9), Y3
+	VMOVUPS      (R10), Y3
 	VFNMADD231PS wino16InputAVX2_4<>+0(SB), Y3, Y4
 	VADDPS       Y4, Y5, Y3
 	VSUBPS       Y4, Y5, Y5
-	VMOVUPS      64(R8)(DX*2), Y4
+
+inside1_0:
+	TESTL        $0x00000002, AX
+	JEQ          outside1_1
+	VMOVUPS      64(R9), Y4
 	VMULPS       wino16InputAVX2_2<>+0(SB), Y4, Y4
-	VSUBPS       64(R9)(DX*1), Y4, Y4
-	VMOVUPS      64(R8)(DX*1), Y2
+	VSUBPS       64(R11), Y4, Y4
+	VMOVUPS      64(R8), Y2
 	VMULPS       wino16InputAVX2_3<>+0(SB), Y2, Y2
-	VMOVUPS      64(R9), Y1
+	VMOVUPS      64(R10), Y1
 	VFNMADD231PS wino16InputAVX2_4<>+0(SB), Y1, Y2
 	VADDPS       Y2, Y4, Y1
 	VSUBPS       Y2, Y4, Y4
-	VMOVUPS      128(R8)(DX*2), Y2
+
+inside1_1:
+	TESTL        $0x00000004, AX
+	JEQ          outside1_2
+	VMOVUPS      128(R9), Y2
 	VMULPS       wino16InputAVX2_2<>+0(SB), Y2, Y2
-	VSUBPS       128(R9)(DX*1), Y2, Y2
-	VMOVUPS      128(R8)(DX*1), Y0
+	VSUBPS       128(R11), Y2, Y2
+	VMOVUPS      128(R8), Y0
 	VMULPS       wino16InputAVX2_3<>+0(SB), Y0, Y0
-	VMOVUPS      128(R9), Y6
+	VMOVUPS      128(R10), Y6
 	VFNMADD231PS wino16InputAVX2_4<>+0(SB), Y6, Y0
 	VADDPS       Y0, Y2, Y6
 	VSUBPS       Y0, Y2, Y2
-	VMOVUPS      192(R8)(DX*2), Y0
+
+inside1_2:
+	TESTL        $0x00000008, AX
+	JEQ          outside1_3
+	VMOVUPS      192(R9), Y0
 	VMULPS       wino16InputAVX2_2<>+0(SB), Y0, Y0
-	VSUBPS       192(R9)(DX*1), Y0, Y0
-	VMOVUPS      192(R8)(DX*1), Y7
+	VSUBPS       192(R11), Y0, Y0
+	VMOVUPS      192(R8), Y7
 	VMULPS       wino16InputAVX2_3<>+0(SB), Y7, Y7
-	VMOVUPS      192(R9), Y8
+	VMOVUPS      192(R10), Y8
 	VFNMADD231PS wino16InputAVX2_4<>+0(SB), Y8, Y7
 	VADDPS       Y7, Y0, Y8
 	VSUBPS       Y7, Y0, Y0
-	VMOVUPS      256(R8)(DX*2), Y7
+
+inside1_3:
+	TESTL        $0x00000010, AX
+	JEQ          outside1_4
+	VMOVUPS      256(R9), Y7
 	VMULPS       wino16InputAVX2_2<>+0(SB), Y7, Y7
-	VSUBPS       256(R9)(DX*1), Y7, Y7
-	VMOVUPS      256(R8)(DX*1), Y9
+	VSUBPS       256(R11), Y7, Y7
+	VMOVUPS      256(R8), Y9
 	VMULPS       wino16InputAVX2_3<>+0(SB), Y9, Y9
-	VMOVUPS      256(R9), Y10
+	VMOVUPS      256(R10), Y10
 	VFNMADD231PS wino16InputAVX2_4<>+0(SB), Y10, Y9
 	VADDPS       Y9, Y7, Y10
 	VSUBPS       Y9, Y7, Y7
-	VMOVUPS      320(R8)(DX*2), Y9
+
+inside1_4:
+	TESTL        $0x00000020, AX
+	JEQ          outside1_5
+	VMOVUPS      320(R9), Y9
 	VMULPS       wino16InputAVX2_2<>+0(SB), Y9, Y9
-	VSUBPS       320(R9)(DX*1), Y9, Y9
-	VMOVUPS      320(R8)(DX*1), Y11
+	VSUBPS       320(R11), Y9, Y9
+	VMOVUPS      320(R8), Y11
 	VMULPS       wino16InputAVX2_3<>+0(SB), Y11, Y11
-	VMOVUPS      320(R9), Y12
+	VMOVUPS      320(R10), Y12
 	VFNMADD231PS wino16InputAVX2_4<>+0(SB), Y12, Y11
 	VADDPS       Y11, Y9, Y12
 	VSUBPS       Y11, Y9, Y9
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+
+inside1_5:
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Y10, Y11
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y6, Y11
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y3, Y11
-	VMOVUPS      Y11, (R10)
+	VMOVUPS      Y11, (R13)
 	VMULPS       wino16InputAVX2_2<>+0(SB), Y6, Y11
 	VSUBPS       Y10, Y11, Y11
 	VMULPS       wino16InputAVX2_3<>+0(SB), Y1, Y13
 	VFNMADD231PS wino16InputAVX2_4<>+0(SB), Y8, Y13
 	VADDPS       Y13, Y11, Y14
 	VSUBPS       Y13, Y11, Y11
-	VMOVUPS      Y14, (R10)(DI*1)
-	VMOVUPS      Y11, (R10)(DI*2)
+	VMOVUPS      Y14, (R13)(R12*1)
+	VMOVUPS      Y11, (R13)(R12*2)
 	VMOVUPS      Y10, Y11
 	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y6, Y11
 	VMULPS       wino16InputAVX2_6<>+0(SB), Y8, Y14
 	VFNMADD231PS wino16InputAVX2_7<>+0(SB), Y1, Y14
 	VADDPS       Y14, Y11, Y13
 	VSUBPS       Y14, Y11, Y11
-	VMOVUPS      Y13, (R8)
-	VMOVUPS      Y11, (R8)(DI*1)
+	VMOVUPS      Y13, (R14)
+	VMOVUPS      Y11, (R14)(R12*1)
 	VMOVUPS      Y12, Y11
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y8, Y11
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y1, Y11
-	VMOVUPS      Y11, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+	VMOVUPS      Y11, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Y7, Y12
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y2, Y12
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y5, Y12
-	VMOVUPS      Y12, (R10)
+	VMOVUPS      Y12, (R13)
 	VMULPS       wino16InputAVX2_2<>+0(SB), Y2, Y12
 	VSUBPS       Y7, Y12, Y12
 	VMULPS       wino16InputAVX2_3<>+0(SB), Y4, Y10
 	VFNMADD231PS wino16InputAVX2_4<>+0(SB), Y0, Y10
 	VADDPS       Y10, Y12, Y8
 	VSUBPS       Y10, Y12, Y12
-	VMOVUPS      Y8, (R10)(DI*1)
-	VMOVUPS      Y12, (R10)(DI*2)
+	VMOVUPS      Y8, (R13)(R12*1)
+	VMOVUPS      Y12, (R13)(R12*2)
 	VMOVUPS      Y7, Y12
 	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y2, Y12
 	VMULPS       wino16InputAVX2_6<>+0(SB), Y0, Y8
 	VFNMADD231PS wino16InputAVX2_7<>+0(SB), Y4, Y8
 	VADDPS       Y8, Y12, Y10
 	VSUBPS       Y8, Y12, Y12
-	VMOVUPS      Y10, (R8)
-	VMOVUPS      Y12, (R8)(DI*1)
+	VMOVUPS      Y10, (R14)
+	VMOVUPS      Y12, (R14)(R12*1)
 	VMOVUPS      Y9, Y12
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y0, Y12
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y4, Y12
-	VMOVUPS      Y12, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	MOVQ         CX, R8
-	LEAQ         (R8)(DX*2), R9
-	ADDQ         DX, R9
-	VMOVUPS      (R9)(DX*1), Y9
-	VMOVUPS      (R8)(DX*2), Y7
-	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y7, Y9
+	VMOVUPS      Y12, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	TESTL        $0x00000001, AX
+	JEQ          outside2_0
+	VMOVUPS      (R11), Y9
 	VMOVUPS      (R9), Y7
+	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y7, Y9
+	VMOVUPS      (R10), Y7
 	VMULPS       wino16InputAVX2_6<>+0(SB), Y7, Y7
-	VMOVUPS      (R8)(DX*1), Y0
+	VMOVUPS      (R8), Y0
 	VFNMADD231PS wino16InputAVX2_7<>+0(SB), Y0, Y7
 	VADDPS       Y7, Y9, Y0
 	VSUBPS       Y7, Y9, Y9
-	VMOVUPS      64(R9)(DX*1), Y7
-	VMOVUPS      64(R8)(DX*2), Y2
-	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y2, Y7
+
+inside2_0:
+	TESTL        $0x00000002, AX
+	JEQ          outside2_1
+	VMOVUPS      64(R11), Y7
 	VMOVUPS      64(R9), Y2
+	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y2, Y7
+	VMOVUPS      64(R10), Y2
 	VMULPS       wino16InputAVX2_6<>+0(SB), Y2, Y2
-	VMOVUPS      64(R8)(DX*1), Y4
+	VMOVUPS      64(R8), Y4
 	VFNMADD231PS wino16InputAVX2_7<>+0(SB), Y4, Y2
 	VADDPS       Y2, Y7, Y4
 	VSUBPS       Y2, Y7, Y7
-	VMOVUPS      128(R9)(DX*1), Y2
-	VMOVUPS      128(R8)(DX*2), Y5
-	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y5, Y2
+
+inside2_1:
+	TESTL        $0x00000004, AX
+	JEQ          outside2_2
+	VMOVUPS      128(R11), Y2
 	VMOVUPS      128(R9), Y5
+	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y5, Y2
+	VMOVUPS      128(R10), Y5
 	VMULPS       wino16InputAVX2_6<>+0(SB), Y5, Y5
-	VMOVUPS      128(R8)(DX*1), Y12
+	VMOVUPS      128(R8), Y12
 	VFNMADD231PS wino16InputAVX2_7<>+0(SB), Y12, Y5
 	VADDPS       Y5, Y2, Y12
 	VSUBPS       Y5, Y2, Y2
-	VMOVUPS      192(R9)(DX*1), Y5
-	VMOVUPS      192(R8)(DX*2), Y10
-	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y10, Y5
+
+inside2_2:
+	TESTL        $0x00000008, AX
+	JEQ          outside2_3
+	VMOVUPS      192(R11), Y5
 	VMOVUPS      192(R9), Y10
+	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y10, Y5
+	VMOVUPS      192(R10), Y10
 	VMULPS       wino16InputAVX2_6<>+0(SB), Y10, Y10
-	VMOVUPS      192(R8)(DX*1), Y8
+	VMOVUPS      192(R8), Y8
 	VFNMADD231PS wino16InputAVX2_7<>+0(SB), Y8, Y10
 	VADDPS       Y10, Y5, Y8
 	VSUBPS       Y10, Y5, Y5
-	VMOVUPS      256(R9)(DX*1), Y10
-	VMOVUPS      256(R8)(DX*2), Y6
-	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y6, Y10
+
+inside2_3:
+	TESTL        $0x00000010, AX
+	JEQ          outside2_4
+	VMOVUPS      256(R11), Y10
 	VMOVUPS      256(R9), Y6
+	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y6, Y10
+	VMOVUPS      256(R10), Y6
 	VMULPS       wino16InputAVX2_6<>+0(SB), Y6, Y6
-	VMOVUPS      256(R8)(DX*1), Y1
+	VMOVUPS      256(R8), Y1
 	VFNMADD231PS wino16InputAVX2_7<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y10, Y1
 	VSUBPS       Y6, Y10, Y10
-	VMOVUPS      320(R9)(DX*1), Y6
-	VMOVUPS      320(R8)(DX*2), Y3
-	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y3, Y6
+
+inside2_4:
+	TESTL        $0x00000020, AX
+	JEQ          outside2_5
+	VMOVUPS      320(R11), Y6
 	VMOVUPS      320(R9), Y3
+	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y3, Y6
+	VMOVUPS      320(R10), Y3
 	VMULPS       wino16InputAVX2_6<>+0(SB), Y3, Y3
-	VMOVUPS      320(R8)(DX*1), Y11
+	VMOVUPS      320(R8), Y11
 	VFNMADD231PS wino16InputAVX2_7<>+0(SB), Y11, Y3
 	VADDPS       Y3, Y6, Y11
 	VSUBPS       Y3, Y6, Y6
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+
+inside2_5:
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Y1, Y3
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y12, Y3
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, (R10)
+	VMOVUPS      Y3, (R13)
 	VMULPS       wino16InputAVX2_2<>+0(SB), Y12, Y3
 	VSUBPS       Y1, Y3, Y3
 	VMULPS       wino16InputAVX2_3<>+0(SB), Y4, Y13
 	VFNMADD231PS wino16InputAVX2_4<>+0(SB), Y8, Y13
 	VADDPS       Y13, Y3, Y14
 	VSUBPS       Y13, Y3, Y3
-	VMOVUPS      Y14, (R10)(DI*1)
-	VMOVUPS      Y3, (R10)(DI*2)
+	VMOVUPS      Y14, (R13)(R12*1)
+	VMOVUPS      Y3, (R13)(R12*2)
 	VMOVUPS      Y1, Y3
 	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y12, Y3
 	VMULPS       wino16InputAVX2_6<>+0(SB), Y8, Y14
 	VFNMADD231PS wino16InputAVX2_7<>+0(SB), Y4, Y14
 	VADDPS       Y14, Y3, Y13
 	VSUBPS       Y14, Y3, Y3
-	VMOVUPS      Y13, (R8)
-	VMOVUPS      Y3, (R8)(DI*1)
+	VMOVUPS      Y13, (R14)
+	VMOVUPS      Y3, (R14)(R12*1)
 	VMOVUPS      Y11, Y3
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y8, Y3
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y4, Y3
-	VMOVUPS      Y3, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+	VMOVUPS      Y3, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Y10, Y11
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y2, Y11
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y9, Y11
-	VMOVUPS      Y11, (R10)
+	VMOVUPS      Y11, (R13)
 	VMULPS       wino16InputAVX2_2<>+0(SB), Y2, Y11
 	VSUBPS       Y10, Y11, Y11
 	VMULPS       wino16InputAVX2_3<>+0(SB), Y7, Y1
 	VFNMADD231PS wino16InputAVX2_4<>+0(SB), Y5, Y1
 	VADDPS       Y1, Y11, Y8
 	VSUBPS       Y1, Y11, Y11
-	VMOVUPS      Y8, (R10)(DI*1)
-	VMOVUPS      Y11, (R10)(DI*2)
+	VMOVUPS      Y8, (R13)(R12*1)
+	VMOVUPS      Y11, (R13)(R12*2)
 	VMOVUPS      Y10, Y11
 	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y2, Y11
 	VMULPS       wino16InputAVX2_6<>+0(SB), Y5, Y8
 	VFNMADD231PS wino16InputAVX2_7<>+0(SB), Y7, Y8
 	VADDPS       Y8, Y11, Y1
 	VSUBPS       Y8, Y11, Y11
-	VMOVUPS      Y1, (R8)
-	VMOVUPS      Y11, (R8)(DI*1)
+	VMOVUPS      Y1, (R14)
+	VMOVUPS      Y11, (R14)(R12*1)
 	VMOVUPS      Y6, Y11
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y5, Y11
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y7, Y11
-	VMOVUPS      Y11, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	MOVQ         CX, R8
-	LEAQ         (R8)(DX*2), R9
-	ADDQ         DX, R9
-	VMOVUPS      (R9)(DX*2), Y6
-	VMOVUPS      (R9), Y10
+	VMOVUPS      Y11, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	TESTL        $0x00000001, AX
+	JEQ          outside3_0
+	VMOVUPS      (BX), Y6
+	VMOVUPS      (R10), Y10
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y10, Y6
-	VMOVUPS      (R8)(DX*1), Y10
+	VMOVUPS      (R8), Y10
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y10, Y6
-	VMOVUPS      64(R9)(DX*2), Y10
-	VMOVUPS      64(R9), Y5
+
+inside3_0:
+	TESTL        $0x00000002, AX
+	JEQ          outside3_1
+	VMOVUPS      64(BX), Y10
+	VMOVUPS      64(R10), Y5
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y5, Y10
-	VMOVUPS      64(R8)(DX*1), Y5
+	VMOVUPS      64(R8), Y5
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y5, Y10
-	VMOVUPS      128(R9)(DX*2), Y5
-	VMOVUPS      128(R9), Y2
+
+inside3_1:
+	TESTL        $0x00000004, AX
+	JEQ          outside3_2
+	VMOVUPS      128(BX), Y5
+	VMOVUPS      128(R10), Y2
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y2, Y5
-	VMOVUPS      128(R8)(DX*1), Y2
+	VMOVUPS      128(R8), Y2
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y2, Y5
-	VMOVUPS      192(R9)(DX*2), Y2
-	VMOVUPS      192(R9), Y7
+
+inside3_2:
+	TESTL        $0x00000008, AX
+	JEQ          outside3_3
+	VMOVUPS      192(BX), Y2
+	VMOVUPS      192(R10), Y7
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y7, Y2
-	VMOVUPS      192(R8)(DX*1), Y7
+	VMOVUPS      192(R8), Y7
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y7, Y2
-	VMOVUPS      256(R9)(DX*2), Y7
-	VMOVUPS      256(R9), Y9
+
+inside3_3:
+	TESTL        $0x00000010, AX
+	JEQ          outside3_4
+	VMOVUPS      256(BX), Y7
+	VMOVUPS      256(R10), Y9
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y9, Y7
-	VMOVUPS      256(R8)(DX*1), Y9
+	VMOVUPS      256(R8), Y9
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y9, Y7
-	VMOVUPS      320(R9)(DX*2), Y9
-	VMOVUPS      320(R9), Y11
+
+inside3_4:
+	TESTL        $0x00000020, AX
+	JEQ          outside3_5
+	VMOVUPS      320(BX), Y9
+	VMOVUPS      320(R10), Y11
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y11, Y9
-	VMOVUPS      320(R8)(DX*1), Y11
+	VMOVUPS      320(R8), Y11
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y11, Y9
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+
+inside3_5:
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Y7, Y11
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y5, Y11
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y6, Y11
-	VMOVUPS      Y11, (R10)
+	VMOVUPS      Y11, (R13)
 	VMULPS       wino16InputAVX2_2<>+0(SB), Y5, Y11
 	VSUBPS       Y7, Y11, Y11
 	VMULPS       wino16InputAVX2_3<>+0(SB), Y10, Y1
 	VFNMADD231PS wino16InputAVX2_4<>+0(SB), Y2, Y1
 	VADDPS       Y1, Y11, Y8
 	VSUBPS       Y1, Y11, Y11
-	VMOVUPS      Y8, (R10)(DI*1)
-	VMOVUPS      Y11, (R10)(DI*2)
+	VMOVUPS      Y8, (R13)(R12*1)
+	VMOVUPS      Y11, (R13)(R12*2)
 	VMOVUPS      Y7, Y11
 	VFNMADD231PS wino16InputAVX2_5<>+0(SB), Y5, Y11
 	VMULPS       wino16InputAVX2_6<>+0(SB), Y2, Y8
 	VFNMADD231PS wino16InputAVX2_7<>+0(SB), Y10, Y8
 	VADDPS       Y8, Y11, Y1
 	VSUBPS       Y8, Y11, Y11
-	VMOVUPS      Y1, (R8)
-	VMOVUPS      Y11, (R8)(DI*1)
+	VMOVUPS      Y1, (R14)
+	VMOVUPS      Y11, (R14)(R12*1)
 	VMOVUPS      Y9, Y11
 	VFNMADD231PS wino16InputAVX2_0<>+0(SB), Y2, Y11
 	VFMADD231PS  wino16InputAVX2_1<>+0(SB), Y10, Y11
-	VMOVUPS      Y11, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	ADDQ         $0x00000100, CX
-	ADDQ         SI, BX
-	DECQ         AX
-	JNZ          tile
+	VMOVUPS      Y11, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	ADDQ         (SP), DI
+	ADDQ         8(SP), R8
+	ADDQ         16(SP), R9
+	ADDQ         24(SP), R10
+	ADDQ         32(SP), R11
+	ADDQ         40(SP), BX
+	ADDQ         SI, DX
+	MOVL         $0x0000003f, AX
+	DECQ         CX
+	JZ           done
+	CMPQ         CX, $0x02
+	JGT          tile
+	MOVQ         last2+56(FP), AX
+	JEQ          tile
+	MOVQ         last+64(FP), AX
+	JMP          tile
+
+done:
 	VZEROUPPER
 	RET
+
+outside0_0:
+	VXORPS Y0, Y0, Y0
+	JMP    inside0_0
+
+outside0_1:
+	VXORPS Y1, Y1, Y1
+	JMP    inside0_1
+
+outside0_2:
+	VXORPS Y2, Y2, Y2
+	JMP    inside0_2
+
+outside0_3:
+	VXORPS Y3, Y3, Y3
+	JMP    inside0_3
+
+outside0_4:
+	VXORPS Y4, Y4, Y4
+	JMP    inside0_4
+
+outside0_5:
+	VXORPS Y5, Y5, Y5
+	JMP    inside0_5
+
+outside1_0:
+	VXORPS Y3, Y3, Y3
+	VXORPS Y5, Y5, Y5
+	JMP    inside1_0
+
+outside1_1:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y4, Y4, Y4
+	JMP    inside1_1
+
+outside1_2:
+	VXORPS Y6, Y6, Y6
+	VXORPS Y2, Y2, Y2
+	JMP    inside1_2
+
+outside1_3:
+	VXORPS Y8, Y8, Y8
+	VXORPS Y0, Y0, Y0
+	JMP    inside1_3
+
+outside1_4:
+	VXORPS Y10, Y10, Y10
+	VXORPS Y7, Y7, Y7
+	JMP    inside1_4
+
+outside1_5:
+	VXORPS Y12, Y12, Y12
+	VXORPS Y9, Y9, Y9
+	JMP    inside1_5
+
+outside2_0:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y9, Y9, Y9
+	JMP    inside2_0
+
+outside2_1:
+	VXORPS Y4, Y4, Y4
+	VXORPS Y7, Y7, Y7
+	JMP    inside2_1
+
+outside2_2:
+	VXORPS Y12, Y12, Y12
+	VXORPS Y2, Y2, Y2
+	JMP    inside2_2
+
+outside2_3:
+	VXORPS Y8, Y8, Y8
+	VXORPS Y5, Y5, Y5
+	JMP    inside2_3
+
+outside2_4:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y10, Y10, Y10
+	JMP    inside2_4
+
+outside2_5:
+	VXORPS Y11, Y11, Y11
+	VXORPS Y6, Y6, Y6
+	JMP    inside2_5
+
+outside3_0:
+	VXORPS Y6, Y6, Y6
+	JMP    inside3_0
+
+outside3_1:
+	VXORPS Y10, Y10, Y10
+	JMP    inside3_1
+
+outside3_2:
+	VXORPS Y5, Y5, Y5
+	JMP    inside3_2
+
+outside3_3:
+	VXORPS Y2, Y2, Y2
+	JMP    inside3_3
+
+outside3_4:
+	VXORPS Y7, Y7, Y7
+	JMP    inside3_4
+
+outside3_5:
+	VXORPS Y9, Y9, Y9
+	JMP    inside3_5
+
+DATA wino16InputAVX2_zeros<>+376(SB)/8, $0x0000000000000000
+GLOBL wino16InputAVX2_zeros<>(SB), RODATA|NOPTR, $384
 
 DATA wino16InputAVX2_0<>+0(SB)/4, $(2.640625)
 DATA wino16InputAVX2_0<>+4(SB)/4, $(2.640625)
@@ -3115,263 +3414,472 @@ DATA wino16InputAVX2_7<>+24(SB)/4, $(0.5859375)
 DATA wino16InputAVX2_7<>+28(SB)/4, $(0.5859375)
 GLOBL wino16InputAVX2_7<>(SB), RODATA|NOPTR, $32
 
-// func wino16GradientAVX2(n int, src *float32, lds int, dst *float32, ldt int, ldp int)
+// func wino16GradientAVX2(n int, src *float32, lds int, top int, rows int, left int, first int, last2 int, last int, dst *float32, ldt int, ldp int, sums *float32)
 // Requires: AVX, FMA3
-TEXT ·wino16GradientAVX2(SB), NOSPLIT, $0-48
-	MOVQ n+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ lds+16(FP), DX
-	SHLQ $0x02, DX
-	MOVQ dst+24(FP), BX
-	MOVQ ldt+32(FP), SI
-	MOVQ ldp+40(FP), DI
-	SHLQ $0x02, SI
-	SHLQ $0x02, DI
+TEXT ·wino16GradientAVX2(SB), NOSPLIT, $32-104
+	MOVQ   src+8(FP), AX
+	MOVQ   lds+16(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   left+40(FP), BX
+	SHLQ   $0x02, CX
+	IMUL3Q $0x40, BX, BX
+	SUBQ   BX, AX
+	LEAQ   wino16GradientAVX2_zeros<>+0(SB), BX
+	XORL   SI, SI
+	SUBQ   top+24(FP), SI
+	MOVQ   BX, DI
+	MOVQ   $0x00000000, (SP)
+	CMPQ   SI, DX
+	JCC    row0
+	MOVQ   AX, DI
+	MOVQ   $0x00000100, (SP)
+	ADDQ   CX, AX
+
+row0:
+	INCQ SI
+	MOVQ BX, R8
+	MOVQ $0x00000000, 8(SP)
+	CMPQ SI, DX
+	JCC  row1
+	MOVQ AX, R8
+	MOVQ $0x00000100, 8(SP)
+	ADDQ CX, AX
+
+row1:
+	INCQ SI
+	MOVQ BX, R9
+	MOVQ $0x00000000, 16(SP)
+	CMPQ SI, DX
+	JCC  row2
+	MOVQ AX, R9
+	MOVQ $0x00000100, 16(SP)
+	ADDQ CX, AX
+
+row2:
+	INCQ SI
+	MOVQ $0x00000000, 24(SP)
+	CMPQ SI, DX
+	JCC  row3
+	MOVQ AX, BX
+	MOVQ $0x00000100, 24(SP)
+	ADDQ CX, AX
+
+row3:
+	MOVQ   first+48(FP), AX
+	MOVQ   n+0(FP), CX
+	MOVQ   dst+72(FP), DX
+	MOVQ   ldt+80(FP), SI
+	MOVQ   ldp+88(FP), R10
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R10
+	VXORPS Y0, Y0, Y0
 
 tile:
-	MOVQ        BX, R10
-	MOVQ        CX, R8
-	LEAQ        (R8)(DX*2), R9
-	ADDQ        DX, R9
-	VMOVUPS     (R8), Y0
-	VMOVUPS     64(R8), Y1
-	VMOVUPS     128(R8), Y2
-	VMOVUPS     192(R8), Y3
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Y0, Y4
-	VMOVUPS     Y4, (R10)
-	VMOVUPS     Y0, Y4
-	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y2, Y4
-	VMULPS      wino16GradientAVX2_1<>+0(SB), Y1, Y5
-	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y3, Y5
-	VADDPS      Y5, Y4, Y6
-	VSUBPS      Y5, Y4, Y4
-	VMOVUPS     Y6, (R10)(DI*1)
-	VMOVUPS     Y4, (R10)(DI*2)
-	VMOVUPS     Y0, Y4
-	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y2, Y4
-	VMULPS      wino16GradientAVX2_4<>+0(SB), Y1, Y6
-	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y3, Y6
-	VADDPS      Y6, Y4, Y5
-	VSUBPS      Y6, Y4, Y4
-	VMOVUPS     Y5, (R8)
-	VMOVUPS     Y4, (R8)(DI*1)
-	VMOVUPS     Y3, Y4
-	VMOVUPS     Y4, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	MOVQ        CX, R8
-	LEAQ        (R8)(DX*2), R9
-	ADDQ        DX, R9
-	VMOVUPS     (R8), Y3
-	VMOVUPS     (R8)(DX*2), Y2
-	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y2, Y3
-	VMOVUPS     (R8)(DX*1), Y2
-	VMULPS      wino16GradientAVX2_1<>+0(SB), Y2, Y2
-	VMOVUPS     (R9), Y1
-	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y1, Y2
-	VADDPS      Y2, Y3, Y1
-	VSUBPS      Y2, Y3, Y3
-	VMOVUPS     64(R8), Y2
-	VMOVUPS     64(R8)(DX*2), Y0
-	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y0, Y2
-	VMOVUPS     64(R8)(DX*1), Y0
-	VMULPS      wino16GradientAVX2_1<>+0(SB), Y0, Y0
-	VMOVUPS     64(R9), Y4
-	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y4, Y0
-	VADDPS      Y0, Y2, Y4
-	VSUBPS      Y0, Y2, Y2
-	VMOVUPS     128(R8), Y0
-	VMOVUPS     128(R8)(DX*2), Y5
-	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y5, Y0
-	VMOVUPS     128(R8)(DX*1), Y5
-	VMULPS      wino16GradientAVX2_1<>+0(SB), Y5, Y5
-	VMOVUPS     128(R9), Y6
-	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y6, Y5
-	VADDPS      Y5, Y0, Y6
-	VSUBPS      Y5, Y0, Y0
-	VMOVUPS     192(R8), Y5
-	VMOVUPS     192(R8)(DX*2), Y7
-	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y7, Y5
-	VMOVUPS     192(R8)(DX*1), Y7
-	VMULPS      wino16GradientAVX2_1<>+0(SB), Y7, Y7
-	VMOVUPS     192(R9), Y8
-	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y8, Y7
-	VADDPS      Y7, Y5, Y8
-	VSUBPS      Y7, Y5, Y5
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Y1, Y7
-	VMOVUPS     Y7, (R10)
-	VMOVUPS     Y1, Y7
-	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y6, Y7
-	VMULPS      wino16GradientAVX2_1<>+0(SB), Y4, Y9
-	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y8, Y9
-	VADDPS      Y9, Y7, Y10
-	VSUBPS      Y9, Y7, Y7
-	VMOVUPS     Y10, (R10)(DI*1)
-	VMOVUPS     Y7, (R10)(DI*2)
-	VMOVUPS     Y1, Y7
-	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y6, Y7
-	VMULPS      wino16GradientAVX2_4<>+0(SB), Y4, Y10
-	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y8, Y10
-	VADDPS      Y10, Y7, Y9
-	VSUBPS      Y10, Y7, Y7
-	VMOVUPS     Y9, (R8)
-	VMOVUPS     Y7, (R8)(DI*1)
-	VMOVUPS     Y8, Y7
-	VMOVUPS     Y7, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Y3, Y8
-	VMOVUPS     Y8, (R10)
-	VMOVUPS     Y3, Y8
-	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y0, Y8
+	MOVQ    DX, R11
+	TESTL   $0x00000001, AX
+	JEQ     outside0_0
+	VMOVUPS (DI), Y1
+
+inside0_0:
+	TESTL   $0x00000002, AX
+	JEQ     outside0_1
+	VMOVUPS 64(DI), Y2
+
+inside0_1:
+	TESTL   $0x00000004, AX
+	JEQ     outside0_2
+	VMOVUPS 128(DI), Y3
+
+inside0_2:
+	TESTL   $0x00000008, AX
+	JEQ     outside0_3
+	VMOVUPS 192(DI), Y4
+
+inside0_3:
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Y1, Y5
+	VMOVUPS     Y5, (R11)
+	VMOVUPS     Y1, Y5
+	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y3, Y5
 	VMULPS      wino16GradientAVX2_1<>+0(SB), Y2, Y6
-	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y5, Y6
-	VADDPS      Y6, Y8, Y4
-	VSUBPS      Y6, Y8, Y8
-	VMOVUPS     Y4, (R10)(DI*1)
-	VMOVUPS     Y8, (R10)(DI*2)
-	VMOVUPS     Y3, Y8
-	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y0, Y8
-	VMULPS      wino16GradientAVX2_4<>+0(SB), Y2, Y4
-	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y5, Y4
-	VADDPS      Y4, Y8, Y6
-	VSUBPS      Y4, Y8, Y8
-	VMOVUPS     Y6, (R8)
-	VMOVUPS     Y8, (R8)(DI*1)
-	VMOVUPS     Y5, Y8
-	VMOVUPS     Y8, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	MOVQ        CX, R8
-	LEAQ        (R8)(DX*2), R9
-	ADDQ        DX, R9
-	VMOVUPS     (R8), Y5
-	VMOVUPS     (R8)(DX*2), Y0
-	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y0, Y5
-	VMOVUPS     (R8)(DX*1), Y0
-	VMULPS      wino16GradientAVX2_4<>+0(SB), Y0, Y0
-	VMOVUPS     (R9), Y2
-	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y2, Y0
-	VADDPS      Y0, Y5, Y2
-	VSUBPS      Y0, Y5, Y5
-	VMOVUPS     64(R8), Y0
-	VMOVUPS     64(R8)(DX*2), Y3
-	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y3, Y0
-	VMOVUPS     64(R8)(DX*1), Y3
-	VMULPS      wino16GradientAVX2_4<>+0(SB), Y3, Y3
-	VMOVUPS     64(R9), Y8
-	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y8, Y3
-	VADDPS      Y3, Y0, Y8
-	VSUBPS      Y3, Y0, Y0
-	VMOVUPS     128(R8), Y3
-	VMOVUPS     128(R8)(DX*2), Y6
-	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y6, Y3
-	VMOVUPS     128(R8)(DX*1), Y6
-	VMULPS      wino16GradientAVX2_4<>+0(SB), Y6, Y6
-	VMOVUPS     128(R9), Y4
-	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y4, Y6
-	VADDPS      Y6, Y3, Y4
-	VSUBPS      Y6, Y3, Y3
-	VMOVUPS     192(R8), Y6
-	VMOVUPS     192(R8)(DX*2), Y1
+	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y4, Y6
+	VADDPS      Y6, Y5, Y7
+	VSUBPS      Y6, Y5, Y5
+	VMOVUPS     Y7, (R11)(R10*1)
+	VMOVUPS     Y5, (R11)(R10*2)
+	VMOVUPS     Y1, Y5
+	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y3, Y5
+	VMULPS      wino16GradientAVX2_4<>+0(SB), Y2, Y7
+	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y4, Y7
+	VADDPS      Y7, Y5, Y6
+	VSUBPS      Y7, Y5, Y5
+	VMOVUPS     Y6, (R12)
+	VMOVUPS     Y5, (R12)(R10*1)
+	VMOVUPS     Y4, Y5
+	VMOVUPS     Y5, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	TESTL       $0x00000001, AX
+	JEQ         outside1_0
+	VADDPS      (DI), Y0, Y0
+	VADDPS      (R9), Y0, Y0
+	VMOVUPS     (DI), Y4
+	VMOVUPS     (R9), Y3
+	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y3, Y4
+	VADDPS      (R8), Y0, Y0
+	VADDPS      (BX), Y0, Y0
+	VMOVUPS     (R8), Y3
+	VMULPS      wino16GradientAVX2_1<>+0(SB), Y3, Y3
+	VMOVUPS     (BX), Y2
+	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y2, Y3
+	VADDPS      Y3, Y4, Y2
+	VSUBPS      Y3, Y4, Y4
+
+inside1_0:
+	TESTL       $0x00000002, AX
+	JEQ         outside1_1
+	VADDPS      64(DI), Y0, Y0
+	VADDPS      64(R9), Y0, Y0
+	VMOVUPS     64(DI), Y3
+	VMOVUPS     64(R9), Y1
+	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y1, Y3
+	VADDPS      64(R8), Y0, Y0
+	VADDPS      64(BX), Y0, Y0
+	VMOVUPS     64(R8), Y1
+	VMULPS      wino16GradientAVX2_1<>+0(SB), Y1, Y1
+	VMOVUPS     64(BX), Y5
+	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y5, Y1
+	VADDPS      Y1, Y3, Y5
+	VSUBPS      Y1, Y3, Y3
+
+inside1_1:
+	TESTL       $0x00000004, AX
+	JEQ         outside1_2
+	VADDPS      128(DI), Y0, Y0
+	VADDPS      128(R9), Y0, Y0
+	VMOVUPS     128(DI), Y1
+	VMOVUPS     128(R9), Y6
+	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y6, Y1
+	VADDPS      128(R8), Y0, Y0
+	VADDPS      128(BX), Y0, Y0
+	VMOVUPS     128(R8), Y6
+	VMULPS      wino16GradientAVX2_1<>+0(SB), Y6, Y6
+	VMOVUPS     128(BX), Y7
+	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y7, Y6
+	VADDPS      Y6, Y1, Y7
+	VSUBPS      Y6, Y1, Y1
+
+inside1_2:
+	TESTL       $0x00000008, AX
+	JEQ         outside1_3
+	VADDPS      192(DI), Y0, Y0
+	VADDPS      192(R9), Y0, Y0
+	VMOVUPS     192(DI), Y6
+	VMOVUPS     192(R9), Y8
+	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y8, Y6
+	VADDPS      192(R8), Y0, Y0
+	VADDPS      192(BX), Y0, Y0
+	VMOVUPS     192(R8), Y8
+	VMULPS      wino16GradientAVX2_1<>+0(SB), Y8, Y8
+	VMOVUPS     192(BX), Y9
+	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y9, Y8
+	VADDPS      Y8, Y6, Y9
+	VSUBPS      Y8, Y6, Y6
+
+inside1_3:
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Y2, Y8
+	VMOVUPS     Y8, (R11)
+	VMOVUPS     Y2, Y8
+	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y7, Y8
+	VMULPS      wino16GradientAVX2_1<>+0(SB), Y5, Y10
+	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y9, Y10
+	VADDPS      Y10, Y8, Y11
+	VSUBPS      Y10, Y8, Y8
+	VMOVUPS     Y11, (R11)(R10*1)
+	VMOVUPS     Y8, (R11)(R10*2)
+	VMOVUPS     Y2, Y8
+	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y7, Y8
+	VMULPS      wino16GradientAVX2_4<>+0(SB), Y5, Y11
+	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y9, Y11
+	VADDPS      Y11, Y8, Y10
+	VSUBPS      Y11, Y8, Y8
+	VMOVUPS     Y10, (R12)
+	VMOVUPS     Y8, (R12)(R10*1)
+	VMOVUPS     Y9, Y8
+	VMOVUPS     Y8, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Y4, Y9
+	VMOVUPS     Y9, (R11)
+	VMOVUPS     Y4, Y9
+	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y1, Y9
+	VMULPS      wino16GradientAVX2_1<>+0(SB), Y3, Y7
+	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y6, Y7
+	VADDPS      Y7, Y9, Y5
+	VSUBPS      Y7, Y9, Y9
+	VMOVUPS     Y5, (R11)(R10*1)
+	VMOVUPS     Y9, (R11)(R10*2)
+	VMOVUPS     Y4, Y9
+	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y1, Y9
+	VMULPS      wino16GradientAVX2_4<>+0(SB), Y3, Y5
+	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y6, Y5
+	VADDPS      Y5, Y9, Y7
+	VSUBPS      Y5, Y9, Y9
+	VMOVUPS     Y7, (R12)
+	VMOVUPS     Y9, (R12)(R10*1)
+	VMOVUPS     Y6, Y9
+	VMOVUPS     Y9, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	TESTL       $0x00000001, AX
+	JEQ         outside2_0
+	VMOVUPS     (DI), Y6
+	VMOVUPS     (R9), Y1
 	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y1, Y6
-	VMOVUPS     192(R8)(DX*1), Y1
+	VMOVUPS     (R8), Y1
 	VMULPS      wino16GradientAVX2_4<>+0(SB), Y1, Y1
-	VMOVUPS     192(R9), Y7
-	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y7, Y1
-	VADDPS      Y1, Y6, Y7
+	VMOVUPS     (BX), Y3
+	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y3, Y1
+	VADDPS      Y1, Y6, Y3
 	VSUBPS      Y1, Y6, Y6
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Y2, Y1
-	VMOVUPS     Y1, (R10)
-	VMOVUPS     Y2, Y1
-	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y4, Y1
-	VMULPS      wino16GradientAVX2_1<>+0(SB), Y8, Y9
-	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y7, Y9
-	VADDPS      Y9, Y1, Y10
-	VSUBPS      Y9, Y1, Y1
-	VMOVUPS     Y10, (R10)(DI*1)
-	VMOVUPS     Y1, (R10)(DI*2)
-	VMOVUPS     Y2, Y1
+
+inside2_0:
+	TESTL       $0x00000002, AX
+	JEQ         outside2_1
+	VMOVUPS     64(DI), Y1
+	VMOVUPS     64(R9), Y4
 	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y4, Y1
-	VMULPS      wino16GradientAVX2_4<>+0(SB), Y8, Y10
-	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y7, Y10
-	VADDPS      Y10, Y1, Y9
-	VSUBPS      Y10, Y1, Y1
-	VMOVUPS     Y9, (R8)
-	VMOVUPS     Y1, (R8)(DI*1)
-	VMOVUPS     Y7, Y1
-	VMOVUPS     Y1, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Y5, Y7
-	VMOVUPS     Y7, (R10)
-	VMOVUPS     Y5, Y7
-	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y3, Y7
-	VMULPS      wino16GradientAVX2_1<>+0(SB), Y0, Y4
-	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y6, Y4
-	VADDPS      Y4, Y7, Y8
-	VSUBPS      Y4, Y7, Y7
-	VMOVUPS     Y8, (R10)(DI*1)
-	VMOVUPS     Y7, (R10)(DI*2)
-	VMOVUPS     Y5, Y7
-	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y3, Y7
-	VMULPS      wino16GradientAVX2_4<>+0(SB), Y0, Y8
-	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y6, Y8
-	VADDPS      Y8, Y7, Y4
-	VSUBPS      Y8, Y7, Y7
-	VMOVUPS     Y4, (R8)
-	VMOVUPS     Y7, (R8)(DI*1)
-	VMOVUPS     Y6, Y7
-	VMOVUPS     Y7, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	MOVQ        CX, R8
-	LEAQ        (R8)(DX*2), R9
-	ADDQ        DX, R9
-	VMOVUPS     (R9), Y6
-	VMOVUPS     64(R9), Y3
-	VMOVUPS     128(R9), Y0
-	VMOVUPS     192(R9), Y5
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Y6, Y7
-	VMOVUPS     Y7, (R10)
-	VMOVUPS     Y6, Y7
-	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y0, Y7
-	VMULPS      wino16GradientAVX2_1<>+0(SB), Y3, Y4
-	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y5, Y4
-	VADDPS      Y4, Y7, Y8
-	VSUBPS      Y4, Y7, Y7
-	VMOVUPS     Y8, (R10)(DI*1)
-	VMOVUPS     Y7, (R10)(DI*2)
-	VMOVUPS     Y6, Y7
-	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y0, Y7
-	VMULPS      wino16GradientAVX2_4<>+0(SB), Y3, Y8
-	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y5, Y8
-	VADDPS      Y8, Y7, Y4
-	VSUBPS      Y8, Y7, Y7
-	VMOVUPS     Y4, (R8)
-	VMOVUPS     Y7, (R8)(DI*1)
-	VMOVUPS     Y5, Y7
-	VMOVUPS     Y7, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	ADDQ        $0x00000100, CX
-	ADDQ        SI, BX
-	DECQ        AX
-	JNZ         tile
+	VMOVUPS     64(R8), Y4
+	VMULPS      wino16GradientAVX2_4<>+0(SB), Y4, Y4
+	VMOVUPS     64(BX), Y9
+	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y9, Y4
+	VADDPS      Y4, Y1, Y9
+	VSUBPS      Y4, Y1, Y1
+
+inside2_1:
+	TESTL       $0x00000004, AX
+	JEQ         outside2_2
+	VMOVUPS     128(DI), Y4
+	VMOVUPS     128(R9), Y7
+	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y7, Y4
+	VMOVUPS     128(R8), Y7
+	VMULPS      wino16GradientAVX2_4<>+0(SB), Y7, Y7
+	VMOVUPS     128(BX), Y5
+	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y5, Y7
+	VADDPS      Y7, Y4, Y5
+	VSUBPS      Y7, Y4, Y4
+
+inside2_2:
+	TESTL       $0x00000008, AX
+	JEQ         outside2_3
+	VMOVUPS     192(DI), Y7
+	VMOVUPS     192(R9), Y2
+	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y2, Y7
+	VMOVUPS     192(R8), Y2
+	VMULPS      wino16GradientAVX2_4<>+0(SB), Y2, Y2
+	VMOVUPS     192(BX), Y8
+	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y8, Y2
+	VADDPS      Y2, Y7, Y8
+	VSUBPS      Y2, Y7, Y7
+
+inside2_3:
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Y3, Y2
+	VMOVUPS     Y2, (R11)
+	VMOVUPS     Y3, Y2
+	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y5, Y2
+	VMULPS      wino16GradientAVX2_1<>+0(SB), Y9, Y10
+	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y8, Y10
+	VADDPS      Y10, Y2, Y11
+	VSUBPS      Y10, Y2, Y2
+	VMOVUPS     Y11, (R11)(R10*1)
+	VMOVUPS     Y2, (R11)(R10*2)
+	VMOVUPS     Y3, Y2
+	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y5, Y2
+	VMULPS      wino16GradientAVX2_4<>+0(SB), Y9, Y11
+	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y8, Y11
+	VADDPS      Y11, Y2, Y10
+	VSUBPS      Y11, Y2, Y2
+	VMOVUPS     Y10, (R12)
+	VMOVUPS     Y2, (R12)(R10*1)
+	VMOVUPS     Y8, Y2
+	VMOVUPS     Y2, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Y6, Y8
+	VMOVUPS     Y8, (R11)
+	VMOVUPS     Y6, Y8
+	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y4, Y8
+	VMULPS      wino16GradientAVX2_1<>+0(SB), Y1, Y5
+	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y7, Y5
+	VADDPS      Y5, Y8, Y9
+	VSUBPS      Y5, Y8, Y8
+	VMOVUPS     Y9, (R11)(R10*1)
+	VMOVUPS     Y8, (R11)(R10*2)
+	VMOVUPS     Y6, Y8
+	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y4, Y8
+	VMULPS      wino16GradientAVX2_4<>+0(SB), Y1, Y9
+	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y7, Y9
+	VADDPS      Y9, Y8, Y5
+	VSUBPS      Y9, Y8, Y8
+	VMOVUPS     Y5, (R12)
+	VMOVUPS     Y8, (R12)(R10*1)
+	VMOVUPS     Y7, Y8
+	VMOVUPS     Y8, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	TESTL       $0x00000001, AX
+	JEQ         outside3_0
+	VMOVUPS     (BX), Y7
+
+inside3_0:
+	TESTL   $0x00000002, AX
+	JEQ     outside3_1
+	VMOVUPS 64(BX), Y4
+
+inside3_1:
+	TESTL   $0x00000004, AX
+	JEQ     outside3_2
+	VMOVUPS 128(BX), Y1
+
+inside3_2:
+	TESTL   $0x00000008, AX
+	JEQ     outside3_3
+	VMOVUPS 192(BX), Y6
+
+inside3_3:
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Y7, Y8
+	VMOVUPS     Y8, (R11)
+	VMOVUPS     Y7, Y8
+	VFMADD231PS wino16GradientAVX2_0<>+0(SB), Y1, Y8
+	VMULPS      wino16GradientAVX2_1<>+0(SB), Y4, Y5
+	VFMADD231PS wino16GradientAVX2_2<>+0(SB), Y6, Y5
+	VADDPS      Y5, Y8, Y9
+	VSUBPS      Y5, Y8, Y8
+	VMOVUPS     Y9, (R11)(R10*1)
+	VMOVUPS     Y8, (R11)(R10*2)
+	VMOVUPS     Y7, Y8
+	VFMADD231PS wino16GradientAVX2_3<>+0(SB), Y1, Y8
+	VMULPS      wino16GradientAVX2_4<>+0(SB), Y4, Y9
+	VFMADD231PS wino16GradientAVX2_5<>+0(SB), Y6, Y9
+	VADDPS      Y9, Y8, Y5
+	VSUBPS      Y9, Y8, Y8
+	VMOVUPS     Y5, (R12)
+	VMOVUPS     Y8, (R12)(R10*1)
+	VMOVUPS     Y6, Y8
+	VMOVUPS     Y8, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	ADDQ        (SP), DI
+	ADDQ        8(SP), R8
+	ADDQ        16(SP), R9
+	ADDQ        24(SP), BX
+	ADDQ        SI, DX
+	MOVL        $0x0000000f, AX
+	DECQ        CX
+	JZ          done
+	CMPQ        CX, $0x02
+	JGT         tile
+	MOVQ        last2+56(FP), AX
+	JEQ         tile
+	MOVQ        last+64(FP), AX
+	JMP         tile
+
+done:
+	MOVQ    sums+96(FP), AX
+	TESTQ   AX, AX
+	JZ      unwanted
+	VADDPS  (AX), Y0, Y0
+	VMOVUPS Y0, (AX)
+
+unwanted:
 	VZEROUPPER
 	RET
+
+outside0_0:
+	VXORPS Y1, Y1, Y1
+	JMP    inside0_0
+
+outside0_1:
+	VXORPS Y2, Y2, Y2
+	JMP    inside0_1
+
+outside0_2:
+	VXORPS Y3, Y3, Y3
+	JMP    inside0_2
+
+outside0_3:
+	VXORPS Y4, Y4, Y4
+	JMP    inside0_3
+
+outside1_0:
+	VXORPS Y2, Y2, Y2
+	VXORPS Y4, Y4, Y4
+	JMP    inside1_0
+
+outside1_1:
+	VXORPS Y5, Y5, Y5
+	VXORPS Y3, Y3, Y3
+	JMP    inside1_1
+
+outside1_2:
+	VXORPS Y7, Y7, Y7
+	VXORPS Y1, Y1, Y1
+	JMP    inside1_2
+
+outside1_3:
+	VXORPS Y9, Y9, Y9
+	VXORPS Y6, Y6, Y6
+	JMP    inside1_3
+
+outside2_0:
+	VXORPS Y3, Y3, Y3
+	VXORPS Y6, Y6, Y6
+	JMP    inside2_0
+
+outside2_1:
+	VXORPS Y9, Y9, Y9
+	VXORPS Y1, Y1, Y1
+	JMP    inside2_1
+
+outside2_2:
+	VXORPS Y5, Y5, Y5
+	VXORPS Y4, Y4, Y4
+	JMP    inside2_2
+
+outside2_3:
+	VXORPS Y8, Y8, Y8
+	VXORPS Y7, Y7, Y7
+	JMP    inside2_3
+
+outside3_0:
+	VXORPS Y7, Y7, Y7
+	JMP    inside3_0
+
+outside3_1:
+	VXORPS Y4, Y4, Y4
+	JMP    inside3_1
+
+outside3_2:
+	VXORPS Y1, Y1, Y1
+	JMP    inside3_2
+
+outside3_3:
+	VXORPS Y6, Y6, Y6
+	JMP    inside3_3
+
+DATA wino16GradientAVX2_zeros<>+248(SB)/8, $0x0000000000000000
+GLOBL wino16GradientAVX2_zeros<>(SB), RODATA|NOPTR, $256
 
 DATA wino16GradientAVX2_0<>+0(SB)/4, $(0.390625)
 DATA wino16GradientAVX2_0<>+4(SB)/4, $(0.390625)
@@ -3438,30 +3946,30 @@ GLOBL wino16GradientAVX2_5<>(SB), RODATA|NOPTR, $32
 TEXT ·wino16FilterAVX2(SB), NOSPLIT, $0-56
 	MOVQ n+0(FP), AX
 	MOVQ src+8(FP), CX
-	MOVQ ldc+16(FP), BX
-	MOVQ next+24(FP), SI
+	MOVQ ldc+16(FP), DX
+	MOVQ next+24(FP), BX
+	SHLQ $0x02, DX
 	SHLQ $0x02, BX
-	SHLQ $0x02, SI
-	LEAQ (BX)(BX*2), DX
-	MOVQ dst+32(FP), DI
-	MOVQ ldt+40(FP), R8
-	MOVQ ldp+48(FP), R9
-	SHLQ $0x02, R8
+	LEAQ (DX)(DX*2), SI
+	MOVQ dst+32(FP), R8
+	MOVQ ldt+40(FP), R9
+	MOVQ ldp+48(FP), R10
 	SHLQ $0x02, R9
+	SHLQ $0x02, R10
 
 tile:
-	MOVQ        DI, R11
-	MOVQ        CX, R10
-	VMOVUPS     (R10), Y0
+	MOVQ        R8, R11
+	MOVQ        CX, DI
+	VMOVUPS     (DI), Y0
 	VMULPS      wino16FilterAVX2_0<>+0(SB), Y0, Y0
-	ADDQ        BX, R10
-	VMOVUPS     (R10), Y1
+	ADDQ        DX, DI
+	VMOVUPS     (DI), Y1
 	VMULPS      wino16FilterAVX2_0<>+0(SB), Y1, Y1
-	ADDQ        BX, R10
-	VMOVUPS     (R10), Y2
+	ADDQ        DX, DI
+	VMOVUPS     (DI), Y2
 	VMULPS      wino16FilterAVX2_0<>+0(SB), Y2, Y2
-	LEAQ        (R11)(R9*2), R10
-	ADDQ        R9, R10
+	LEAQ        (R11)(R10*2), DI
+	ADDQ        R10, DI
 	VMULPS      wino16FilterAVX2_0<>+0(SB), Y0, Y3
 	VMOVUPS     Y3, (R11)
 	VMULPS      wino16FilterAVX2_1<>+0(SB), Y0, Y3
@@ -3469,48 +3977,48 @@ tile:
 	VMULPS      wino16FilterAVX2_3<>+0(SB), Y1, Y4
 	VADDPS      Y4, Y3, Y5
 	VSUBPS      Y4, Y3, Y3
-	VMOVUPS     Y5, (R11)(R9*1)
-	VMOVUPS     Y3, (R11)(R9*2)
+	VMOVUPS     Y5, (R11)(R10*1)
+	VMOVUPS     Y3, (R11)(R10*2)
 	VMULPS      wino16FilterAVX2_4<>+0(SB), Y0, Y3
 	VFMADD231PS wino16FilterAVX2_2<>+0(SB), Y2, Y3
 	VMULPS      wino16FilterAVX2_5<>+0(SB), Y1, Y5
 	VADDPS      Y5, Y3, Y4
 	VSUBPS      Y5, Y3, Y3
-	VMOVUPS     Y4, (R10)
-	VMOVUPS     Y3, (R10)(R9*1)
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y3, (DI)(R10*1)
 	VMOVUPS     Y2, Y3
-	VMOVUPS     Y3, (R10)(R9*2)
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	MOVQ        CX, R10
-	VMOVUPS     (R10), Y2
+	VMOVUPS     Y3, (DI)(R10*2)
+	LEAQ        (DI)(R10*2), R11
+	ADDQ        R10, R11
+	MOVQ        CX, DI
+	VMOVUPS     (DI), Y2
 	VMULPS      wino16FilterAVX2_1<>+0(SB), Y2, Y2
-	VMOVUPS     (R10)(DX*2), Y1
+	VMOVUPS     (DI)(SI*2), Y1
 	VFMADD231PS wino16FilterAVX2_2<>+0(SB), Y1, Y2
-	VMOVUPS     (R10)(DX*1), Y1
+	VMOVUPS     (DI)(SI*1), Y1
 	VMULPS      wino16FilterAVX2_3<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y2, Y0
 	VSUBPS      Y1, Y2, Y2
-	ADDQ        BX, R10
-	VMOVUPS     (R10), Y1
+	ADDQ        DX, DI
+	VMOVUPS     (DI), Y1
 	VMULPS      wino16FilterAVX2_1<>+0(SB), Y1, Y1
-	VMOVUPS     (R10)(DX*2), Y3
+	VMOVUPS     (DI)(SI*2), Y3
 	VFMADD231PS wino16FilterAVX2_2<>+0(SB), Y3, Y1
-	VMOVUPS     (R10)(DX*1), Y3
+	VMOVUPS     (DI)(SI*1), Y3
 	VMULPS      wino16FilterAVX2_3<>+0(SB), Y3, Y3
 	VADDPS      Y3, Y1, Y4
 	VSUBPS      Y3, Y1, Y1
-	ADDQ        BX, R10
-	VMOVUPS     (R10), Y3
+	ADDQ        DX, DI
+	VMOVUPS     (DI), Y3
 	VMULPS      wino16FilterAVX2_1<>+0(SB), Y3, Y3
-	VMOVUPS     (R10)(DX*2), Y5
+	VMOVUPS     (DI)(SI*2), Y5
 	VFMADD231PS wino16FilterAVX2_2<>+0(SB), Y5, Y3
-	VMOVUPS     (R10)(DX*1), Y5
+	VMOVUPS     (DI)(SI*1), Y5
 	VMULPS      wino16FilterAVX2_3<>+0(SB), Y5, Y5
 	VADDPS      Y5, Y3, Y6
 	VSUBPS      Y5, Y3, Y3
-	LEAQ        (R11)(R9*2), R10
-	ADDQ        R9, R10
+	LEAQ        (R11)(R10*2), DI
+	ADDQ        R10, DI
 	VMULPS      wino16FilterAVX2_0<>+0(SB), Y0, Y5
 	VMOVUPS     Y5, (R11)
 	VMULPS      wino16FilterAVX2_1<>+0(SB), Y0, Y5
@@ -3518,21 +4026,21 @@ tile:
 	VMULPS      wino16FilterAVX2_3<>+0(SB), Y4, Y7
 	VADDPS      Y7, Y5, Y8
 	VSUBPS      Y7, Y5, Y5
-	VMOVUPS     Y8, (R11)(R9*1)
-	VMOVUPS     Y5, (R11)(R9*2)
+	VMOVUPS     Y8, (R11)(R10*1)
+	VMOVUPS     Y5, (R11)(R10*2)
 	VMULPS      wino16FilterAVX2_4<>+0(SB), Y0, Y5
 	VFMADD231PS wino16FilterAVX2_2<>+0(SB), Y6, Y5
 	VMULPS      wino16FilterAVX2_5<>+0(SB), Y4, Y8
 	VADDPS      Y8, Y5, Y7
 	VSUBPS      Y8, Y5, Y5
-	VMOVUPS     Y7, (R10)
-	VMOVUPS     Y5, (R10)(R9*1)
+	VMOVUPS     Y7, (DI)
+	VMOVUPS     Y5, (DI)(R10*1)
 	VMOVUPS     Y6, Y5
-	VMOVUPS     Y5, (R10)(R9*2)
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	LEAQ        (R11)(R9*2), R10
-	ADDQ        R9, R10
+	VMOVUPS     Y5, (DI)(R10*2)
+	LEAQ        (DI)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), DI
+	ADDQ        R10, DI
 	VMULPS      wino16FilterAVX2_0<>+0(SB), Y2, Y6
 	VMOVUPS     Y6, (R11)
 	VMULPS      wino16FilterAVX2_1<>+0(SB), Y2, Y6
@@ -3540,48 +4048,48 @@ tile:
 	VMULPS      wino16FilterAVX2_3<>+0(SB), Y1, Y4
 	VADDPS      Y4, Y6, Y0
 	VSUBPS      Y4, Y6, Y6
-	VMOVUPS     Y0, (R11)(R9*1)
-	VMOVUPS     Y6, (R11)(R9*2)
+	VMOVUPS     Y0, (R11)(R10*1)
+	VMOVUPS     Y6, (R11)(R10*2)
 	VMULPS      wino16FilterAVX2_4<>+0(SB), Y2, Y6
 	VFMADD231PS wino16FilterAVX2_2<>+0(SB), Y3, Y6
 	VMULPS      wino16FilterAVX2_5<>+0(SB), Y1, Y0
 	VADDPS      Y0, Y6, Y4
 	VSUBPS      Y0, Y6, Y6
-	VMOVUPS     Y4, (R10)
-	VMOVUPS     Y6, (R10)(R9*1)
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y6, (DI)(R10*1)
 	VMOVUPS     Y3, Y6
-	VMOVUPS     Y6, (R10)(R9*2)
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	MOVQ        CX, R10
-	VMOVUPS     (R10), Y3
+	VMOVUPS     Y6, (DI)(R10*2)
+	LEAQ        (DI)(R10*2), R11
+	ADDQ        R10, R11
+	MOVQ        CX, DI
+	VMOVUPS     (DI), Y3
 	VMULPS      wino16FilterAVX2_4<>+0(SB), Y3, Y3
-	VMOVUPS     (R10)(DX*2), Y1
+	VMOVUPS     (DI)(SI*2), Y1
 	VFMADD231PS wino16FilterAVX2_2<>+0(SB), Y1, Y3
-	VMOVUPS     (R10)(DX*1), Y1
+	VMOVUPS     (DI)(SI*1), Y1
 	VMULPS      wino16FilterAVX2_5<>+0(SB), Y1, Y1
 	VADDPS      Y1, Y3, Y2
 	VSUBPS      Y1, Y3, Y3
-	ADDQ        BX, R10
-	VMOVUPS     (R10), Y1
+	ADDQ        DX, DI
+	VMOVUPS     (DI), Y1
 	VMULPS      wino16FilterAVX2_4<>+0(SB), Y1, Y1
-	VMOVUPS     (R10)(DX*2), Y6
+	VMOVUPS     (DI)(SI*2), Y6
 	VFMADD231PS wino16FilterAVX2_2<>+0(SB), Y6, Y1
-	VMOVUPS     (R10)(DX*1), Y6
+	VMOVUPS     (DI)(SI*1), Y6
 	VMULPS      wino16FilterAVX2_5<>+0(SB), Y6, Y6
 	VADDPS      Y6, Y1, Y4
 	VSUBPS      Y6, Y1, Y1
-	ADDQ        BX, R10
-	VMOVUPS     (R10), Y6
+	ADDQ        DX, DI
+	VMOVUPS     (DI), Y6
 	VMULPS      wino16FilterAVX2_4<>+0(SB), Y6, Y6
-	VMOVUPS     (R10)(DX*2), Y0
+	VMOVUPS     (DI)(SI*2), Y0
 	VFMADD231PS wino16FilterAVX2_2<>+0(SB), Y0, Y6
-	VMOVUPS     (R10)(DX*1), Y0
+	VMOVUPS     (DI)(SI*1), Y0
 	VMULPS      wino16FilterAVX2_5<>+0(SB), Y0, Y0
 	VADDPS      Y0, Y6, Y5
 	VSUBPS      Y0, Y6, Y6
-	LEAQ        (R11)(R9*2), R10
-	ADDQ        R9, R10
+	LEAQ        (R11)(R10*2), DI
+	ADDQ        R10, DI
 	VMULPS      wino16FilterAVX2_0<>+0(SB), Y2, Y0
 	VMOVUPS     Y0, (R11)
 	VMULPS      wino16FilterAVX2_1<>+0(SB), Y2, Y0
@@ -3589,21 +4097,21 @@ tile:
 	VMULPS      wino16FilterAVX2_3<>+0(SB), Y4, Y7
 	VADDPS      Y7, Y0, Y8
 	VSUBPS      Y7, Y0, Y0
-	VMOVUPS     Y8, (R11)(R9*1)
-	VMOVUPS     Y0, (R11)(R9*2)
+	VMOVUPS     Y8, (R11)(R10*1)
+	VMOVUPS     Y0, (R11)(R10*2)
 	VMULPS      wino16FilterAVX2_4<>+0(SB), Y2, Y0
 	VFMADD231PS wino16FilterAVX2_2<>+0(SB), Y5, Y0
 	VMULPS      wino16FilterAVX2_5<>+0(SB), Y4, Y8
 	VADDPS      Y8, Y0, Y7
 	VSUBPS      Y8, Y0, Y0
-	VMOVUPS     Y7, (R10)
-	VMOVUPS     Y0, (R10)(R9*1)
+	VMOVUPS     Y7, (DI)
+	VMOVUPS     Y0, (DI)(R10*1)
 	VMOVUPS     Y5, Y0
-	VMOVUPS     Y0, (R10)(R9*2)
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	LEAQ        (R11)(R9*2), R10
-	ADDQ        R9, R10
+	VMOVUPS     Y0, (DI)(R10*2)
+	LEAQ        (DI)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), DI
+	ADDQ        R10, DI
 	VMULPS      wino16FilterAVX2_0<>+0(SB), Y3, Y5
 	VMOVUPS     Y5, (R11)
 	VMULPS      wino16FilterAVX2_1<>+0(SB), Y3, Y5
@@ -3611,27 +4119,27 @@ tile:
 	VMULPS      wino16FilterAVX2_3<>+0(SB), Y1, Y4
 	VADDPS      Y4, Y5, Y2
 	VSUBPS      Y4, Y5, Y5
-	VMOVUPS     Y2, (R11)(R9*1)
-	VMOVUPS     Y5, (R11)(R9*2)
+	VMOVUPS     Y2, (R11)(R10*1)
+	VMOVUPS     Y5, (R11)(R10*2)
 	VMULPS      wino16FilterAVX2_4<>+0(SB), Y3, Y5
 	VFMADD231PS wino16FilterAVX2_2<>+0(SB), Y6, Y5
 	VMULPS      wino16FilterAVX2_5<>+0(SB), Y1, Y2
 	VADDPS      Y2, Y5, Y4
 	VSUBPS      Y2, Y5, Y5
-	VMOVUPS     Y4, (R10)
-	VMOVUPS     Y5, (R10)(R9*1)
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, (DI)(R10*1)
 	VMOVUPS     Y6, Y5
-	VMOVUPS     Y5, (R10)(R9*2)
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	MOVQ        CX, R10
-	VMOVUPS     (R10)(DX*2), Y6
-	ADDQ        BX, R10
-	VMOVUPS     (R10)(DX*2), Y1
-	ADDQ        BX, R10
-	VMOVUPS     (R10)(DX*2), Y3
-	LEAQ        (R11)(R9*2), R10
-	ADDQ        R9, R10
+	VMOVUPS     Y5, (DI)(R10*2)
+	LEAQ        (DI)(R10*2), R11
+	ADDQ        R10, R11
+	MOVQ        CX, DI
+	VMOVUPS     (DI)(SI*2), Y6
+	ADDQ        DX, DI
+	VMOVUPS     (DI)(SI*2), Y1
+	ADDQ        DX, DI
+	VMOVUPS     (DI)(SI*2), Y3
+	LEAQ        (R11)(R10*2), DI
+	ADDQ        R10, DI
 	VMULPS      wino16FilterAVX2_0<>+0(SB), Y6, Y5
 	VMOVUPS     Y5, (R11)
 	VMULPS      wino16FilterAVX2_1<>+0(SB), Y6, Y5
@@ -3639,21 +4147,21 @@ tile:
 	VMULPS      wino16FilterAVX2_3<>+0(SB), Y1, Y4
 	VADDPS      Y4, Y5, Y2
 	VSUBPS      Y4, Y5, Y5
-	VMOVUPS     Y2, (R11)(R9*1)
-	VMOVUPS     Y5, (R11)(R9*2)
+	VMOVUPS     Y2, (R11)(R10*1)
+	VMOVUPS     Y5, (R11)(R10*2)
 	VMULPS      wino16FilterAVX2_4<>+0(SB), Y6, Y5
 	VFMADD231PS wino16FilterAVX2_2<>+0(SB), Y3, Y5
 	VMULPS      wino16FilterAVX2_5<>+0(SB), Y1, Y2
 	VADDPS      Y2, Y5, Y4
 	VSUBPS      Y2, Y5, Y5
-	VMOVUPS     Y4, (R10)
-	VMOVUPS     Y5, (R10)(R9*1)
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, (DI)(R10*1)
 	VMOVUPS     Y3, Y5
-	VMOVUPS     Y5, (R10)(R9*2)
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	ADDQ        SI, CX
-	ADDQ        R8, DI
+	VMOVUPS     Y5, (DI)(R10*2)
+	LEAQ        (DI)(R10*2), R11
+	ADDQ        R10, R11
+	ADDQ        BX, CX
+	ADDQ        R9, R8
 	DECQ        AX
 	JNZ         tile
 	VZEROUPPER
@@ -3719,9 +4227,9 @@ DATA wino16FilterAVX2_5<>+24(SB)/4, $(0.17927171)
 DATA wino16FilterAVX2_5<>+28(SB)/4, $(0.17927171)
 GLOBL wino16FilterAVX2_5<>(SB), RODATA|NOPTR, $32
 
-// func wino16OutputAVX2(n int, src *float32, ldt int, ldp int, bias *float32, low float32, dst *float32, ldd int)
+// func wino16OutputAVX2(n int, src *float32, ldt int, ldp int, bias *float32, low float32, dst *float32, ldd int, all int, last int)
 // Requires: AVX, FMA3
-TEXT ·wino16OutputAVX2(SB), NOSPLIT, $0-64
+TEXT ·wino16OutputAVX2(SB), NOSPLIT, $0-80
 	MOVQ         n+0(FP), AX
 	MOVQ         src+8(FP), CX
 	MOVQ         ldt+16(FP), DX
@@ -3729,257 +4237,327 @@ TEXT ·wino16OutputAVX2(SB), NOSPLIT, $0-64
 	MOVQ         dst+48(FP), SI
 	SHLQ         $0x02, DX
 	SHLQ         $0x02, BX
-	MOVQ         bias+32(FP), DI
-	MOVQ         ldd+56(FP), R8
-	SHLQ         $0x02, R8
+	MOVQ         bias+32(FP), R8
+	MOVQ         ldd+56(FP), R9
+	SHLQ         $0x02, R9
 	VBROADCASTSS low+40(FP), Y0
-	LEAQ         (BX)(BX*2), R9
-	ADDQ         R9, R9
+	LEAQ         (BX)(BX*2), R10
+	ADDQ         R10, R10
+
+next:
+	MOVQ all+64(FP), DI
+	CMPQ AX, $0x01
+	JNE  tile
+	MOVQ last+72(FP), DI
 
 tile:
-	MOVQ        CX, R10
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	VMOVUPS     (R10)(R9*1), Y1
-	VADDPS      (R10)(R9*2), Y1, Y1
-	VMOVUPS     (R11), Y2
-	VADDPS      (R11)(R9*1), Y2, Y2
-	VMOVUPS     (R10), Y3
+	MOVQ        CX, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     (R11)(R10*1), Y1
+	VADDPS      (R11)(R10*2), Y1, Y1
+	VMOVUPS     (R12), Y2
+	VADDPS      (R12)(R10*1), Y2, Y2
+	VMOVUPS     (R11), Y3
 	VADDPS      Y1, Y3, Y3
 	VADDPS      Y2, Y3, Y3
 	VMULPS      wino16OutputAVX2_2<>+0(SB), Y1, Y4
 	VFMADD231PS wino16OutputAVX2_3<>+0(SB), Y2, Y4
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Y2
-	VADDPS      (R10)(R9*2), Y2, Y2
-	VMOVUPS     (R11), Y1
-	VADDPS      (R11)(R9*1), Y1, Y1
-	VMOVUPS     (R10), Y5
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Y2
+	VADDPS      (R11)(R10*2), Y2, Y2
+	VMOVUPS     (R12), Y1
+	VADDPS      (R12)(R10*1), Y1, Y1
+	VMOVUPS     (R11), Y5
 	VADDPS      Y2, Y5, Y5
 	VADDPS      Y1, Y5, Y5
 	VMULPS      wino16OutputAVX2_2<>+0(SB), Y2, Y6
 	VFMADD231PS wino16OutputAVX2_3<>+0(SB), Y1, Y6
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Y1
-	VADDPS      (R10)(R9*2), Y1, Y1
-	VMOVUPS     (R11), Y2
-	VADDPS      (R11)(R9*1), Y2, Y2
-	VMOVUPS     (R10), Y7
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Y1
+	VADDPS      (R11)(R10*2), Y1, Y1
+	VMOVUPS     (R12), Y2
+	VADDPS      (R12)(R10*1), Y2, Y2
+	VMOVUPS     (R11), Y7
 	VADDPS      Y1, Y7, Y7
 	VADDPS      Y2, Y7, Y7
 	VMULPS      wino16OutputAVX2_2<>+0(SB), Y1, Y8
 	VFMADD231PS wino16OutputAVX2_3<>+0(SB), Y2, Y8
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Y2
-	VADDPS      (R10)(R9*2), Y2, Y2
-	VMOVUPS     (R11), Y1
-	VADDPS      (R11)(R9*1), Y1, Y1
-	VMOVUPS     (R10), Y9
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Y2
+	VADDPS      (R11)(R10*2), Y2, Y2
+	VMOVUPS     (R12), Y1
+	VADDPS      (R12)(R10*1), Y1, Y1
+	VMOVUPS     (R11), Y9
 	VADDPS      Y2, Y9, Y9
 	VADDPS      Y1, Y9, Y9
 	VMULPS      wino16OutputAVX2_2<>+0(SB), Y2, Y10
 	VFMADD231PS wino16OutputAVX2_3<>+0(SB), Y1, Y10
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Y1
-	VADDPS      (R10)(R9*2), Y1, Y1
-	VMOVUPS     (R11), Y2
-	VADDPS      (R11)(R9*1), Y2, Y2
-	VMOVUPS     (R10), Y11
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Y1
+	VADDPS      (R11)(R10*2), Y1, Y1
+	VMOVUPS     (R12), Y2
+	VADDPS      (R12)(R10*1), Y2, Y2
+	VMOVUPS     (R11), Y11
 	VADDPS      Y1, Y11, Y11
 	VADDPS      Y2, Y11, Y11
 	VMULPS      wino16OutputAVX2_2<>+0(SB), Y1, Y12
 	VFMADD231PS wino16OutputAVX2_3<>+0(SB), Y2, Y12
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Y2
-	VADDPS      (R10)(R9*2), Y2, Y2
-	VMOVUPS     (R11), Y1
-	VADDPS      (R11)(R9*1), Y1, Y1
-	VMOVUPS     (R10), Y13
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Y2
+	VADDPS      (R11)(R10*2), Y2, Y2
+	VMOVUPS     (R12), Y1
+	VADDPS      (R12)(R10*1), Y1, Y1
+	VMOVUPS     (R11), Y13
 	VADDPS      Y2, Y13, Y13
 	VADDPS      Y1, Y13, Y13
 	VMULPS      wino16OutputAVX2_2<>+0(SB), Y2, Y14
 	VFMADD231PS wino16OutputAVX2_3<>+0(SB), Y1, Y14
-	MOVQ        SI, R10
+	MOVQ        SI, R11
 	VADDPS      Y7, Y5, Y1
 	VADDPS      Y11, Y9, Y2
 	VADDPS      Y1, Y3, Y15
 	VADDPS      Y2, Y15, Y15
-	VADDPS      (DI), Y15, Y15
+	VADDPS      (R8), Y15, Y15
 	VMAXPS      Y15, Y0, Y15
-	VMOVUPS     Y15, (R10)
+	TESTL       $0x00000001, DI
+	JEQ         absent0
+	VMOVUPS     Y15, (R11)
+
+absent0:
 	VMULPS      wino16OutputAVX2_2<>+0(SB), Y1, Y15
 	VFMADD231PS wino16OutputAVX2_3<>+0(SB), Y2, Y15
-	VADDPS      (DI), Y15, Y15
+	VADDPS      (R8), Y15, Y15
 	VMAXPS      Y15, Y0, Y15
-	VMOVUPS     Y15, 128(R10)
+	TESTL       $0x00000004, DI
+	JEQ         absent2
+	VMOVUPS     Y15, 128(R11)
+
+absent2:
 	VSUBPS      Y7, Y5, Y2
 	VSUBPS      Y11, Y9, Y1
 	VMULPS      wino16OutputAVX2_0<>+0(SB), Y2, Y15
 	VFMADD231PS wino16OutputAVX2_1<>+0(SB), Y1, Y15
-	VADDPS      (DI), Y15, Y15
+	VADDPS      (R8), Y15, Y15
 	VMAXPS      Y15, Y0, Y15
-	VMOVUPS     Y15, 64(R10)
+	TESTL       $0x00000002, DI
+	JEQ         absent1
+	VMOVUPS     Y15, 64(R11)
+
+absent1:
 	VMOVUPS     Y13, Y15
 	VFMADD231PS wino16OutputAVX2_4<>+0(SB), Y2, Y15
 	VFMADD231PS wino16OutputAVX2_5<>+0(SB), Y1, Y15
-	VADDPS      (DI), Y15, Y15
+	VADDPS      (R8), Y15, Y15
 	VMAXPS      Y15, Y0, Y15
-	VMOVUPS     Y15, 192(R10)
-	LEAQ        (R10)(R8*2), R10
-	VADDPS      Y8, Y6, Y13
-	VADDPS      Y12, Y10, Y11
-	VADDPS      Y13, Y4, Y9
-	VADDPS      Y11, Y9, Y9
-	VADDPS      (DI), Y9, Y9
-	VMAXPS      Y9, Y0, Y9
-	VMOVUPS     Y9, (R10)
+	TESTL       $0x00000008, DI
+	JEQ         absent3
+	VMOVUPS     Y15, 192(R11)
+
+absent3:
+	LEAQ    (R11)(R9*2), R11
+	VADDPS  Y8, Y6, Y13
+	VADDPS  Y12, Y10, Y11
+	VADDPS  Y13, Y4, Y9
+	VADDPS  Y11, Y9, Y9
+	VADDPS  (R8), Y9, Y9
+	VMAXPS  Y9, Y0, Y9
+	TESTL   $0x00000100, DI
+	JEQ     absent8
+	VMOVUPS Y9, (R11)
+
+absent8:
 	VMULPS      wino16OutputAVX2_2<>+0(SB), Y13, Y9
 	VFMADD231PS wino16OutputAVX2_3<>+0(SB), Y11, Y9
-	VADDPS      (DI), Y9, Y9
+	VADDPS      (R8), Y9, Y9
 	VMAXPS      Y9, Y0, Y9
-	VMOVUPS     Y9, 128(R10)
+	TESTL       $0x00000400, DI
+	JEQ         absent10
+	VMOVUPS     Y9, 128(R11)
+
+absent10:
 	VSUBPS      Y8, Y6, Y11
 	VSUBPS      Y12, Y10, Y13
 	VMULPS      wino16OutputAVX2_0<>+0(SB), Y11, Y9
 	VFMADD231PS wino16OutputAVX2_1<>+0(SB), Y13, Y9
-	VADDPS      (DI), Y9, Y9
+	VADDPS      (R8), Y9, Y9
 	VMAXPS      Y9, Y0, Y9
-	VMOVUPS     Y9, 64(R10)
+	TESTL       $0x00000200, DI
+	JEQ         absent9
+	VMOVUPS     Y9, 64(R11)
+
+absent9:
 	VMOVUPS     Y14, Y9
 	VFMADD231PS wino16OutputAVX2_4<>+0(SB), Y11, Y9
 	VFMADD231PS wino16OutputAVX2_5<>+0(SB), Y13, Y9
-	VADDPS      (DI), Y9, Y9
+	VADDPS      (R8), Y9, Y9
 	VMAXPS      Y9, Y0, Y9
-	VMOVUPS     Y9, 192(R10)
-	MOVQ        CX, R10
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	VMOVUPS     (R10)(R9*1), Y14
-	VSUBPS      (R10)(R9*2), Y14, Y14
-	VMOVUPS     (R11), Y12
-	VSUBPS      (R11)(R9*1), Y12, Y12
+	TESTL       $0x00000800, DI
+	JEQ         absent11
+	VMOVUPS     Y9, 192(R11)
+
+absent11:
+	MOVQ        CX, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     (R11)(R10*1), Y14
+	VSUBPS      (R11)(R10*2), Y14, Y14
+	VMOVUPS     (R12), Y12
+	VSUBPS      (R12)(R10*1), Y12, Y12
 	VMULPS      wino16OutputAVX2_0<>+0(SB), Y14, Y10
 	VFMADD231PS wino16OutputAVX2_1<>+0(SB), Y12, Y10
-	VMOVUPS     (R11)(R9*2), Y8
+	VMOVUPS     (R12)(R10*2), Y8
 	VFMADD231PS wino16OutputAVX2_4<>+0(SB), Y14, Y8
 	VFMADD231PS wino16OutputAVX2_5<>+0(SB), Y12, Y8
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Y12
-	VSUBPS      (R10)(R9*2), Y12, Y12
-	VMOVUPS     (R11), Y14
-	VSUBPS      (R11)(R9*1), Y14, Y14
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Y12
+	VSUBPS      (R11)(R10*2), Y12, Y12
+	VMOVUPS     (R12), Y14
+	VSUBPS      (R12)(R10*1), Y14, Y14
 	VMULPS      wino16OutputAVX2_0<>+0(SB), Y12, Y6
 	VFMADD231PS wino16OutputAVX2_1<>+0(SB), Y14, Y6
-	VMOVUPS     (R11)(R9*2), Y4
+	VMOVUPS     (R12)(R10*2), Y4
 	VFMADD231PS wino16OutputAVX2_4<>+0(SB), Y12, Y4
 	VFMADD231PS wino16OutputAVX2_5<>+0(SB), Y14, Y4
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Y14
-	VSUBPS      (R10)(R9*2), Y14, Y14
-	VMOVUPS     (R11), Y12
-	VSUBPS      (R11)(R9*1), Y12, Y12
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Y14
+	VSUBPS      (R11)(R10*2), Y14, Y14
+	VMOVUPS     (R12), Y12
+	VSUBPS      (R12)(R10*1), Y12, Y12
 	VMULPS      wino16OutputAVX2_0<>+0(SB), Y14, Y13
 	VFMADD231PS wino16OutputAVX2_1<>+0(SB), Y12, Y13
-	VMOVUPS     (R11)(R9*2), Y11
+	VMOVUPS     (R12)(R10*2), Y11
 	VFMADD231PS wino16OutputAVX2_4<>+0(SB), Y14, Y11
 	VFMADD231PS wino16OutputAVX2_5<>+0(SB), Y12, Y11
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Y12
-	VSUBPS      (R10)(R9*2), Y12, Y12
-	VMOVUPS     (R11), Y14
-	VSUBPS      (R11)(R9*1), Y14, Y14
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Y12
+	VSUBPS      (R11)(R10*2), Y12, Y12
+	VMOVUPS     (R12), Y14
+	VSUBPS      (R12)(R10*1), Y14, Y14
 	VMULPS      wino16OutputAVX2_0<>+0(SB), Y12, Y9
 	VFMADD231PS wino16OutputAVX2_1<>+0(SB), Y14, Y9
-	VMOVUPS     (R11)(R9*2), Y7
+	VMOVUPS     (R12)(R10*2), Y7
 	VFMADD231PS wino16OutputAVX2_4<>+0(SB), Y12, Y7
 	VFMADD231PS wino16OutputAVX2_5<>+0(SB), Y14, Y7
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Y14
-	VSUBPS      (R10)(R9*2), Y14, Y14
-	VMOVUPS     (R11), Y12
-	VSUBPS      (R11)(R9*1), Y12, Y12
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Y14
+	VSUBPS      (R11)(R10*2), Y14, Y14
+	VMOVUPS     (R12), Y12
+	VSUBPS      (R12)(R10*1), Y12, Y12
 	VMULPS      wino16OutputAVX2_0<>+0(SB), Y14, Y5
 	VFMADD231PS wino16OutputAVX2_1<>+0(SB), Y12, Y5
-	VMOVUPS     (R11)(R9*2), Y3
+	VMOVUPS     (R12)(R10*2), Y3
 	VFMADD231PS wino16OutputAVX2_4<>+0(SB), Y14, Y3
 	VFMADD231PS wino16OutputAVX2_5<>+0(SB), Y12, Y3
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Y12
-	VSUBPS      (R10)(R9*2), Y12, Y12
-	VMOVUPS     (R11), Y14
-	VSUBPS      (R11)(R9*1), Y14, Y14
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Y12
+	VSUBPS      (R11)(R10*2), Y12, Y12
+	VMOVUPS     (R12), Y14
+	VSUBPS      (R12)(R10*1), Y14, Y14
 	VMULPS      wino16OutputAVX2_0<>+0(SB), Y12, Y1
 	VFMADD231PS wino16OutputAVX2_1<>+0(SB), Y14, Y1
-	VMOVUPS     (R11)(R9*2), Y2
+	VMOVUPS     (R12)(R10*2), Y2
 	VFMADD231PS wino16OutputAVX2_4<>+0(SB), Y12, Y2
 	VFMADD231PS wino16OutputAVX2_5<>+0(SB), Y14, Y2
-	MOVQ        SI, R10
-	ADDQ        R8, R10
+	MOVQ        SI, R11
+	ADDQ        R9, R11
 	VADDPS      Y13, Y6, Y14
 	VADDPS      Y5, Y9, Y12
 	VADDPS      Y14, Y10, Y15
 	VADDPS      Y12, Y15, Y15
-	VADDPS      (DI), Y15, Y15
+	VADDPS      (R8), Y15, Y15
 	VMAXPS      Y15, Y0, Y15
-	VMOVUPS     Y15, (R10)
+	TESTL       $0x00000010, DI
+	JEQ         absent4
+	VMOVUPS     Y15, (R11)
+
+absent4:
 	VMULPS      wino16OutputAVX2_2<>+0(SB), Y14, Y15
 	VFMADD231PS wino16OutputAVX2_3<>+0(SB), Y12, Y15
-	VADDPS      (DI), Y15, Y15
+	VADDPS      (R8), Y15, Y15
 	VMAXPS      Y15, Y0, Y15
-	VMOVUPS     Y15, 128(R10)
+	TESTL       $0x00000040, DI
+	JEQ         absent6
+	VMOVUPS     Y15, 128(R11)
+
+absent6:
 	VSUBPS      Y13, Y6, Y12
 	VSUBPS      Y5, Y9, Y14
 	VMULPS      wino16OutputAVX2_0<>+0(SB), Y12, Y15
 	VFMADD231PS wino16OutputAVX2_1<>+0(SB), Y14, Y15
-	VADDPS      (DI), Y15, Y15
+	VADDPS      (R8), Y15, Y15
 	VMAXPS      Y15, Y0, Y15
-	VMOVUPS     Y15, 64(R10)
+	TESTL       $0x00000020, DI
+	JEQ         absent5
+	VMOVUPS     Y15, 64(R11)
+
+absent5:
 	VMOVUPS     Y1, Y15
 	VFMADD231PS wino16OutputAVX2_4<>+0(SB), Y12, Y15
 	VFMADD231PS wino16OutputAVX2_5<>+0(SB), Y14, Y15
-	VADDPS      (DI), Y15, Y15
+	VADDPS      (R8), Y15, Y15
 	VMAXPS      Y15, Y0, Y15
-	VMOVUPS     Y15, 192(R10)
-	LEAQ        (R10)(R8*2), R10
-	VADDPS      Y11, Y4, Y1
-	VADDPS      Y3, Y7, Y5
-	VADDPS      Y1, Y8, Y9
-	VADDPS      Y5, Y9, Y9
-	VADDPS      (DI), Y9, Y9
-	VMAXPS      Y9, Y0, Y9
-	VMOVUPS     Y9, (R10)
+	TESTL       $0x00000080, DI
+	JEQ         absent7
+	VMOVUPS     Y15, 192(R11)
+
+absent7:
+	LEAQ    (R11)(R9*2), R11
+	VADDPS  Y11, Y4, Y1
+	VADDPS  Y3, Y7, Y5
+	VADDPS  Y1, Y8, Y9
+	VADDPS  Y5, Y9, Y9
+	VADDPS  (R8), Y9, Y9
+	VMAXPS  Y9, Y0, Y9
+	TESTL   $0x00001000, DI
+	JEQ     absent12
+	VMOVUPS Y9, (R11)
+
+absent12:
 	VMULPS      wino16OutputAVX2_2<>+0(SB), Y1, Y9
 	VFMADD231PS wino16OutputAVX2_3<>+0(SB), Y5, Y9
-	VADDPS      (DI), Y9, Y9
+	VADDPS      (R8), Y9, Y9
 	VMAXPS      Y9, Y0, Y9
-	VMOVUPS     Y9, 128(R10)
+	TESTL       $0x00004000, DI
+	JEQ         absent14
+	VMOVUPS     Y9, 128(R11)
+
+absent14:
 	VSUBPS      Y11, Y4, Y5
 	VSUBPS      Y3, Y7, Y1
 	VMULPS      wino16OutputAVX2_0<>+0(SB), Y5, Y9
 	VFMADD231PS wino16OutputAVX2_1<>+0(SB), Y1, Y9
-	VADDPS      (DI), Y9, Y9
+	VADDPS      (R8), Y9, Y9
 	VMAXPS      Y9, Y0, Y9
-	VMOVUPS     Y9, 64(R10)
+	TESTL       $0x00002000, DI
+	JEQ         absent13
+	VMOVUPS     Y9, 64(R11)
+
+absent13:
 	VMOVUPS     Y2, Y9
 	VFMADD231PS wino16OutputAVX2_4<>+0(SB), Y5, Y9
 	VFMADD231PS wino16OutputAVX2_5<>+0(SB), Y1, Y9
-	VADDPS      (DI), Y9, Y9
+	VADDPS      (R8), Y9, Y9
 	VMAXPS      Y9, Y0, Y9
-	VMOVUPS     Y9, 192(R10)
-	ADDQ        DX, CX
-	ADDQ        $0x00000100, SI
-	DECQ        AX
-	JNZ         tile
+	TESTL       $0x00008000, DI
+	JEQ         absent15
+	VMOVUPS     Y9, 192(R11)
+
+absent15:
+	ADDQ DX, CX
+	ADDQ $0x00000100, SI
+	DECQ AX
+	JNZ  next
 	VZEROUPPER
 	RET
 
@@ -4298,47 +4876,6 @@ DATA wino16WeightsAVX2_5<>+20(SB)/4, $(0.26890758)
 DATA wino16WeightsAVX2_5<>+24(SB)/4, $(0.26890758)
 DATA wino16WeightsAVX2_5<>+28(SB)/4, $(0.26890758)
 GLOBL wino16WeightsAVX2_5<>(SB), RODATA|NOPTR, $32
-
-// func wino16SumsAVX2(n int, src *float32, dst *float32)
-// Requires: AVX
-TEXT ·wino16SumsAVX2(SB), NOSPLIT, $0-24
-	MOVQ   n+0(FP), AX
-	MOVQ   src+8(FP), CX
-	MOVQ   dst+16(FP), DX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   AX, BX
-	SHRQ   $0x02, BX
-	JZ     rest
-
-loop:
-	VADDPS (CX), Y0, Y0
-	VADDPS 64(CX), Y1, Y1
-	VADDPS 128(CX), Y2, Y2
-	VADDPS 192(CX), Y3, Y3
-	ADDQ   $0x00000100, CX
-	DECQ   BX
-	JNZ    loop
-
-rest:
-	ANDQ $0x03, AX
-	JZ   done
-
-restloop:
-	VADDPS (CX), Y0, Y0
-	ADDQ   $0x00000040, CX
-	DECQ   AX
-	JNZ    restloop
-
-done:
-	VADDPS  Y1, Y0, Y0
-	VADDPS  Y3, Y2, Y2
-	VADDPS  Y2, Y0, Y0
-	VMOVUPS Y0, (DX)
-	VZEROUPPER
-	RET
 
 // func wino16PrefetchAVX2(n int, src *float32)
 // Requires: MMX+

@@ -41,50 +41,62 @@ func wino16Rows5x16AVX2(blocks int, groups int, a *float32, lda int, b *float32,
 func wino16Rows6x16AVX2(blocks int, groups int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols1x16AVX2 adds (acc) or assigns to tiles c, 1×16, the products of the transposes
-// of blocks > 0 times 1 columns of a, whose rows are 16 wide, and the panel b.
+// of blocks > 0 times 1 columns of a, whose rows are 16 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols1x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols1x16AVX2(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols2x16AVX2 adds (acc) or assigns to tiles c, 2×16, the products of the transposes
-// of blocks > 0 times 2 columns of a, whose rows are 16 wide, and the panel b.
+// of blocks > 0 times 2 columns of a, whose rows are 16 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols2x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols2x16AVX2(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols3x16AVX2 adds (acc) or assigns to tiles c, 3×16, the products of the transposes
-// of blocks > 0 times 3 columns of a, whose rows are 16 wide, and the panel b.
+// of blocks > 0 times 3 columns of a, whose rows are 16 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols3x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols3x16AVX2(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols4x16AVX2 adds (acc) or assigns to tiles c, 4×16, the products of the transposes
-// of blocks > 0 times 4 columns of a, whose rows are 16 wide, and the panel b.
+// of blocks > 0 times 4 columns of a, whose rows are 16 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols4x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols4x16AVX2(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols5x16AVX2 adds (acc) or assigns to tiles c, 5×16, the products of the transposes
-// of blocks > 0 times 5 columns of a, whose rows are 16 wide, and the panel b.
+// of blocks > 0 times 5 columns of a, whose rows are 16 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols5x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols5x16AVX2(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols6x16AVX2 adds (acc) or assigns to tiles c, 6×16, the products of the transposes
-// of blocks > 0 times 6 columns of a, whose rows are 16 wide, and the panel b.
+// of blocks > 0 times 6 columns of a, whose rows are 16 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols6x16AVX2(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols6x16AVX2(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
-// wino16InputAVX2 transforms n > 0 tiles of 6×6 pixels, 8 lanes each.
+// wino16InputAVX2 transforms n > 0 tiles of 6×6 pixels,
+// 8 lanes each. src is the first pixel inside, after top rows and left columns
+// outside. So many rows are inside, and those columns of the first tile, the last
+// but one and the last whose bit is set.
 //
 //go:noescape
-func wino16InputAVX2(n int, src *float32, lds int, dst *float32, ldt int, ldp int)
+func wino16InputAVX2(n int, src *float32, lds int, top int, rows int, left int, first int, last2 int, last int, dst *float32, ldt int, ldp int)
 
-// wino16GradientAVX2 transforms n > 0 tiles of 4×4 pixels of an output gradient, 8 lanes each.
+// wino16GradientAVX2 transforms n > 0 tiles of 4×4 pixels of an output gradient,
+// 8 lanes each. src is the first pixel inside, after top rows and left columns
+// outside. So many rows are inside, and those columns of the first tile, the last
+// but one and the last whose bit is set.
 //
 //go:noescape
-func wino16GradientAVX2(n int, src *float32, lds int, dst *float32, ldt int, ldp int)
+func wino16GradientAVX2(n int, src *float32, lds int, top int, rows int, left int, first int, last2 int, last int, dst *float32, ldt int, ldp int, sums *float32)
 
 // wino16FilterAVX2 transforms n > 0 tiles of 3×3 taps, 8 lanes each.
 //
@@ -92,19 +104,15 @@ func wino16GradientAVX2(n int, src *float32, lds int, dst *float32, ldt int, ldp
 func wino16FilterAVX2(n int, src *float32, ldc int, next int, dst *float32, ldt int, ldp int)
 
 // wino16OutputAVX2 transforms n > 0 tiles back to 4×4 pixels, 8 lanes each.
+// Only pixels are written whose bit is set in last for the last tile, in all for others.
 //
 //go:noescape
-func wino16OutputAVX2(n int, src *float32, ldt int, ldp int, bias *float32, low float32, dst *float32, ldd int)
+func wino16OutputAVX2(n int, src *float32, ldt int, ldp int, bias *float32, low float32, dst *float32, ldd int, all int, last int)
 
 // wino16WeightsAVX2 transforms n > 0 tiles back to 3×3 taps of a weight gradient, 8 lanes each.
 //
 //go:noescape
 func wino16WeightsAVX2(n int, src *float32, ldt int, ldp int, dst *float32)
-
-// wino16SumsAVX2 adds up n ≥ 0 vectors of 8 lanes.
-//
-//go:noescape
-func wino16SumsAVX2(n int, src *float32, dst *float32)
 
 // wino16PrefetchAVX2 asks for n > 0 lines of 64 bytes to be brought near, into the second cache.
 //

@@ -110,7 +110,7 @@ group:
 	ADDQ         $0x00000800, R8
 	DECQ         R9
 	JZ           last
-	TESTQ        $0x00000001, R9
+	TESTQ        $0x00000003, R9
 	JNZ          group
 	VADDPS       Z0, Z2, Z2
 	VPXORD       Z0, Z0, Z0
@@ -300,7 +300,7 @@ group:
 	ADDQ         $0x00000800, R8
 	DECQ         R9
 	JZ           last
-	TESTQ        $0x00000001, R9
+	TESTQ        $0x00000003, R9
 	JNZ          group
 	VADDPS       Z0, Z4, Z4
 	VPXORD       Z0, Z0, Z0
@@ -557,7 +557,7 @@ group:
 	ADDQ         $0x00000800, R8
 	DECQ         R9
 	JZ           last
-	TESTQ        $0x00000001, R9
+	TESTQ        $0x00000003, R9
 	JNZ          group
 	VADDPS       Z0, Z6, Z6
 	VPXORD       Z0, Z0, Z0
@@ -881,7 +881,7 @@ group:
 	ADDQ         $0x00000800, R8
 	DECQ         R9
 	JZ           last
-	TESTQ        $0x00000001, R9
+	TESTQ        $0x00000003, R9
 	JNZ          group
 	VADDPS       Z0, Z8, Z8
 	VPXORD       Z0, Z0, Z0
@@ -1272,7 +1272,7 @@ group:
 	ADDQ         $0x00000800, R8
 	DECQ         R9
 	JZ           last
-	TESTQ        $0x00000001, R9
+	TESTQ        $0x00000003, R9
 	JNZ          group
 	VADDPS       Z0, Z10, Z10
 	VPXORD       Z0, Z0, Z0
@@ -1730,7 +1730,7 @@ group:
 	ADDQ         $0x00000800, R8
 	DECQ         R9
 	JZ           last
-	TESTQ        $0x00000001, R9
+	TESTQ        $0x00000003, R9
 	JNZ          group
 	VADDPS       Z0, Z12, Z12
 	VPXORD       Z0, Z0, Z0
@@ -2255,7 +2255,7 @@ group:
 	ADDQ         $0x00000800, R8
 	DECQ         R9
 	JZ           last
-	TESTQ        $0x00000001, R9
+	TESTQ        $0x00000003, R9
 	JNZ          group
 	VADDPS       Z0, Z14, Z14
 	VPXORD       Z0, Z0, Z0
@@ -2370,17 +2370,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols1x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·wino16Cols1x32AVX512(SB), NOSPLIT, $0-49
+// func wino16Cols1x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16Cols1x32AVX512(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2399,6 +2400,7 @@ loop:
 	VBROADCASTSS 128(SI), Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VFMADD231PS  Z29, Z30, Z1
+	PREFETCHT1   (R9)
 	VMOVUPS      256(DI), Z28
 	VMOVUPS      320(DI), Z29
 	VBROADCASTSS 256(SI), Z30
@@ -2409,8 +2411,10 @@ loop:
 	VBROADCASTSS 384(SI), Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VFMADD231PS  Z29, Z30, Z1
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -2431,7 +2435,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Z0, Z0
@@ -2449,17 +2453,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols2x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·wino16Cols2x32AVX512(SB), NOSPLIT, $0-49
+// func wino16Cols2x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16Cols2x32AVX512(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2486,6 +2491,7 @@ loop:
 	VBROADCASTSS 132(SI), Z31
 	VFMADD231PS  Z28, Z31, Z2
 	VFMADD231PS  Z29, Z31, Z3
+	PREFETCHT1   (R9)
 	VMOVUPS      256(DI), Z28
 	VMOVUPS      320(DI), Z29
 	VBROADCASTSS 256(SI), Z30
@@ -2502,8 +2508,10 @@ loop:
 	VBROADCASTSS 388(SI), Z31
 	VFMADD231PS  Z28, Z31, Z2
 	VFMADD231PS  Z29, Z31, Z3
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -2527,7 +2535,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Z0, Z0
@@ -2551,17 +2559,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols3x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·wino16Cols3x32AVX512(SB), NOSPLIT, $0-49
+// func wino16Cols3x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16Cols3x32AVX512(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2596,6 +2605,7 @@ loop:
 	VBROADCASTSS 136(SI), Z30
 	VFMADD231PS  Z28, Z30, Z4
 	VFMADD231PS  Z29, Z30, Z5
+	PREFETCHT1   (R9)
 	VMOVUPS      256(DI), Z28
 	VMOVUPS      320(DI), Z29
 	VBROADCASTSS 256(SI), Z30
@@ -2618,8 +2628,10 @@ loop:
 	VBROADCASTSS 392(SI), Z30
 	VFMADD231PS  Z28, Z30, Z4
 	VFMADD231PS  Z29, Z30, Z5
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -2646,7 +2658,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Z0, Z0
@@ -2676,17 +2688,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols4x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·wino16Cols4x32AVX512(SB), NOSPLIT, $0-49
+// func wino16Cols4x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16Cols4x32AVX512(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2729,6 +2742,7 @@ loop:
 	VBROADCASTSS 140(SI), Z31
 	VFMADD231PS  Z28, Z31, Z6
 	VFMADD231PS  Z29, Z31, Z7
+	PREFETCHT1   (R9)
 	VMOVUPS      256(DI), Z28
 	VMOVUPS      320(DI), Z29
 	VBROADCASTSS 256(SI), Z30
@@ -2757,8 +2771,10 @@ loop:
 	VBROADCASTSS 396(SI), Z31
 	VFMADD231PS  Z28, Z31, Z6
 	VFMADD231PS  Z29, Z31, Z7
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -2788,7 +2804,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Z0, Z0
@@ -2824,17 +2840,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols5x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·wino16Cols5x32AVX512(SB), NOSPLIT, $0-49
+// func wino16Cols5x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16Cols5x32AVX512(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -2885,6 +2902,7 @@ loop:
 	VBROADCASTSS 144(SI), Z30
 	VFMADD231PS  Z28, Z30, Z8
 	VFMADD231PS  Z29, Z30, Z9
+	PREFETCHT1   (R9)
 	VMOVUPS      256(DI), Z28
 	VMOVUPS      320(DI), Z29
 	VBROADCASTSS 256(SI), Z30
@@ -2919,8 +2937,10 @@ loop:
 	VBROADCASTSS 400(SI), Z30
 	VFMADD231PS  Z28, Z30, Z8
 	VFMADD231PS  Z29, Z30, Z9
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -2953,7 +2973,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Z0, Z0
@@ -2995,17 +3015,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols6x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·wino16Cols6x32AVX512(SB), NOSPLIT, $0-49
+// func wino16Cols6x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16Cols6x32AVX512(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -3064,6 +3085,7 @@ loop:
 	VBROADCASTSS 148(SI), Z31
 	VFMADD231PS  Z28, Z31, Z10
 	VFMADD231PS  Z29, Z31, Z11
+	PREFETCHT1   (R9)
 	VMOVUPS      256(DI), Z28
 	VMOVUPS      320(DI), Z29
 	VBROADCASTSS 256(SI), Z30
@@ -3104,8 +3126,10 @@ loop:
 	VBROADCASTSS 404(SI), Z31
 	VFMADD231PS  Z28, Z31, Z10
 	VFMADD231PS  Z29, Z31, Z11
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -3141,7 +3165,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Z0, Z0
@@ -3189,17 +3213,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols7x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·wino16Cols7x32AVX512(SB), NOSPLIT, $0-49
+// func wino16Cols7x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16Cols7x32AVX512(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -3266,6 +3291,7 @@ loop:
 	VBROADCASTSS 152(SI), Z30
 	VFMADD231PS  Z28, Z30, Z12
 	VFMADD231PS  Z29, Z30, Z13
+	PREFETCHT1   (R9)
 	VMOVUPS      256(DI), Z28
 	VMOVUPS      320(DI), Z29
 	VBROADCASTSS 256(SI), Z30
@@ -3312,8 +3338,10 @@ loop:
 	VBROADCASTSS 408(SI), Z30
 	VFMADD231PS  Z28, Z30, Z12
 	VFMADD231PS  Z29, Z30, Z13
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -3352,7 +3380,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Z0, Z0
@@ -3406,17 +3434,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols8x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·wino16Cols8x32AVX512(SB), NOSPLIT, $0-49
+// func wino16Cols8x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16Cols8x32AVX512(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -3491,6 +3520,7 @@ loop:
 	VBROADCASTSS 156(SI), Z31
 	VFMADD231PS  Z28, Z31, Z14
 	VFMADD231PS  Z29, Z31, Z15
+	PREFETCHT1   (R9)
 	VMOVUPS      256(DI), Z28
 	VMOVUPS      320(DI), Z29
 	VBROADCASTSS 256(SI), Z30
@@ -3543,8 +3573,10 @@ loop:
 	VBROADCASTSS 412(SI), Z31
 	VFMADD231PS  Z28, Z31, Z14
 	VFMADD231PS  Z29, Z31, Z15
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -3586,7 +3618,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Z0, Z0
@@ -3646,17 +3678,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols9x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·wino16Cols9x32AVX512(SB), NOSPLIT, $0-49
+// func wino16Cols9x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16Cols9x32AVX512(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -3739,6 +3772,7 @@ loop:
 	VBROADCASTSS 160(SI), Z30
 	VFMADD231PS  Z28, Z30, Z16
 	VFMADD231PS  Z29, Z30, Z17
+	PREFETCHT1   (R9)
 	VMOVUPS      256(DI), Z28
 	VMOVUPS      320(DI), Z29
 	VBROADCASTSS 256(SI), Z30
@@ -3797,8 +3831,10 @@ loop:
 	VBROADCASTSS 416(SI), Z30
 	VFMADD231PS  Z28, Z30, Z16
 	VFMADD231PS  Z29, Z30, Z17
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -3843,7 +3879,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Z0, Z0
@@ -3909,17 +3945,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols10x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·wino16Cols10x32AVX512(SB), NOSPLIT, $0-49
+// func wino16Cols10x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16Cols10x32AVX512(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -4010,6 +4047,7 @@ loop:
 	VBROADCASTSS 164(SI), Z31
 	VFMADD231PS  Z28, Z31, Z18
 	VFMADD231PS  Z29, Z31, Z19
+	PREFETCHT1   (R9)
 	VMOVUPS      256(DI), Z28
 	VMOVUPS      320(DI), Z29
 	VBROADCASTSS 256(SI), Z30
@@ -4074,8 +4112,10 @@ loop:
 	VBROADCASTSS 420(SI), Z31
 	VFMADD231PS  Z28, Z31, Z18
 	VFMADD231PS  Z29, Z31, Z19
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -4123,7 +4163,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Z0, Z0
@@ -4195,17 +4235,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols11x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·wino16Cols11x32AVX512(SB), NOSPLIT, $0-49
+// func wino16Cols11x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16Cols11x32AVX512(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -4304,6 +4345,7 @@ loop:
 	VBROADCASTSS 168(SI), Z30
 	VFMADD231PS  Z28, Z30, Z20
 	VFMADD231PS  Z29, Z30, Z21
+	PREFETCHT1   (R9)
 	VMOVUPS      256(DI), Z28
 	VMOVUPS      320(DI), Z29
 	VBROADCASTSS 256(SI), Z30
@@ -4374,8 +4416,10 @@ loop:
 	VBROADCASTSS 424(SI), Z30
 	VFMADD231PS  Z28, Z30, Z20
 	VFMADD231PS  Z29, Z30, Z21
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -4426,7 +4470,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Z0, Z0
@@ -4504,17 +4548,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols12x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·wino16Cols12x32AVX512(SB), NOSPLIT, $0-49
+// func wino16Cols12x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16Cols12x32AVX512(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -4621,6 +4666,7 @@ loop:
 	VBROADCASTSS 172(SI), Z31
 	VFMADD231PS  Z28, Z31, Z22
 	VFMADD231PS  Z29, Z31, Z23
+	PREFETCHT1   (R9)
 	VMOVUPS      256(DI), Z28
 	VMOVUPS      320(DI), Z29
 	VBROADCASTSS 256(SI), Z30
@@ -4697,8 +4743,10 @@ loop:
 	VBROADCASTSS 428(SI), Z31
 	VFMADD231PS  Z28, Z31, Z22
 	VFMADD231PS  Z29, Z31, Z23
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -4752,7 +4800,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Z0, Z0
@@ -4836,17 +4884,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols13x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·wino16Cols13x32AVX512(SB), NOSPLIT, $0-49
+// func wino16Cols13x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16Cols13x32AVX512(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -4961,6 +5010,7 @@ loop:
 	VBROADCASTSS 176(SI), Z30
 	VFMADD231PS  Z28, Z30, Z24
 	VFMADD231PS  Z29, Z30, Z25
+	PREFETCHT1   (R9)
 	VMOVUPS      256(DI), Z28
 	VMOVUPS      320(DI), Z29
 	VBROADCASTSS 256(SI), Z30
@@ -5043,8 +5093,10 @@ loop:
 	VBROADCASTSS 432(SI), Z30
 	VFMADD231PS  Z28, Z30, Z24
 	VFMADD231PS  Z29, Z30, Z25
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -5101,7 +5153,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Z0, Z0
@@ -5191,17 +5243,18 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16Cols14x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
-// Requires: AVX, AVX512F
-TEXT ·wino16Cols14x32AVX512(SB), NOSPLIT, $0-49
+// func wino16Cols14x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16Cols14x32AVX512(SB), NOSPLIT, $0-57
 	MOVQ blocks+0(FP), AX
 	MOVQ a+16(FP), CX
-	MOVQ c+32(FP), DX
-	MOVQ ldc+40(FP), BX
+	MOVQ c+40(FP), DX
+	MOVQ ldc+48(FP), BX
 	SHLQ $0x02, BX
+	MOVQ next+24(FP), R9
 
 tile:
-	MOVQ   b+24(FP), DI
+	MOVQ   b+32(FP), DI
 	MOVQ   CX, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
@@ -5324,6 +5377,7 @@ loop:
 	VBROADCASTSS 180(SI), Z31
 	VFMADD231PS  Z28, Z31, Z26
 	VFMADD231PS  Z29, Z31, Z27
+	PREFETCHT1   (R9)
 	VMOVUPS      256(DI), Z28
 	VMOVUPS      320(DI), Z29
 	VBROADCASTSS 256(SI), Z30
@@ -5412,8 +5466,10 @@ loop:
 	VBROADCASTSS 436(SI), Z31
 	VFMADD231PS  Z28, Z31, Z26
 	VFMADD231PS  Z29, Z31, Z27
+	PREFETCHT1   64(R9)
 	ADDQ         $0x00000200, SI
 	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000080, R9
 	DECQ         R8
 	JNZ          loop
 
@@ -5473,7 +5529,7 @@ tailloop:
 	JNZ          tailloop
 
 tailend:
-	CMPB   acc+48(FP), $0x00
+	CMPB   acc+56(FP), $0x00
 	JEQ    store
 	MOVQ   DX, SI
 	VADDPS (SI), Z0, Z0
@@ -5569,18 +5625,84 @@ store:
 	VZEROUPPER
 	RET
 
-// func wino16InputAVX512(n int, src *float32, lds int, dst *float32, ldt int, ldp int)
+// func wino16InputAVX512(n int, src *float32, lds int, top int, rows int, left int, first int, last2 int, last int, dst *float32, ldt int, ldp int)
 // Requires: AVX, AVX512F
-TEXT ·wino16InputAVX512(SB), NOSPLIT, $0-48
-	MOVQ         n+0(FP), AX
-	MOVQ         src+8(FP), CX
-	MOVQ         lds+16(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         dst+24(FP), BX
-	MOVQ         ldt+32(FP), SI
-	MOVQ         ldp+40(FP), DI
+TEXT ·wino16InputAVX512(SB), NOSPLIT, $48-96
+	MOVQ   src+8(FP), AX
+	MOVQ   lds+16(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   left+40(FP), BX
+	SHLQ   $0x02, CX
+	IMUL3Q $0x40, BX, BX
+	SUBQ   BX, AX
+	LEAQ   wino16InputAVX512_zeros<>+0(SB), BX
+	XORL   SI, SI
+	SUBQ   top+24(FP), SI
+	MOVQ   BX, DI
+	MOVQ   $0x00000000, (SP)
+	CMPQ   SI, DX
+	JCC    row0
+	MOVQ   AX, DI
+	MOVQ   $0x00000100, (SP)
+	ADDQ   CX, AX
+
+row0:
+	INCQ SI
+	MOVQ BX, R8
+	MOVQ $0x00000000, 8(SP)
+	CMPQ SI, DX
+	JCC  row1
+	MOVQ AX, R8
+	MOVQ $0x00000100, 8(SP)
+	ADDQ CX, AX
+
+row1:
+	INCQ SI
+	MOVQ BX, R9
+	MOVQ $0x00000000, 16(SP)
+	CMPQ SI, DX
+	JCC  row2
+	MOVQ AX, R9
+	MOVQ $0x00000100, 16(SP)
+	ADDQ CX, AX
+
+row2:
+	INCQ SI
+	MOVQ BX, R10
+	MOVQ $0x00000000, 24(SP)
+	CMPQ SI, DX
+	JCC  row3
+	MOVQ AX, R10
+	MOVQ $0x00000100, 24(SP)
+	ADDQ CX, AX
+
+row3:
+	INCQ SI
+	MOVQ BX, R11
+	MOVQ $0x00000000, 32(SP)
+	CMPQ SI, DX
+	JCC  row4
+	MOVQ AX, R11
+	MOVQ $0x00000100, 32(SP)
+	ADDQ CX, AX
+
+row4:
+	INCQ SI
+	MOVQ $0x00000000, 40(SP)
+	CMPQ SI, DX
+	JCC  row5
+	MOVQ AX, BX
+	MOVQ $0x00000100, 40(SP)
+	ADDQ CX, AX
+
+row5:
+	MOVQ         first+48(FP), AX
+	MOVQ         n+0(FP), CX
+	MOVQ         dst+72(FP), DX
+	MOVQ         ldt+80(FP), SI
+	MOVQ         ldp+88(FP), R12
 	SHLQ         $0x02, SI
-	SHLQ         $0x02, DI
+	SHLQ         $0x02, R12
 	VBROADCASTSS wino16InputAVX512_0<>+0(SB), Z0
 	VBROADCASTSS wino16InputAVX512_1<>+0(SB), Z1
 	VBROADCASTSS wino16InputAVX512_2<>+0(SB), Z2
@@ -5591,313 +5713,444 @@ TEXT ·wino16InputAVX512(SB), NOSPLIT, $0-48
 	VBROADCASTSS wino16InputAVX512_7<>+0(SB), Z7
 
 tile:
-	MOVQ         BX, R10
-	MOVQ         CX, R8
-	LEAQ         (R8)(DX*2), R9
-	ADDQ         DX, R9
-	VMOVUPS      (R9)(DX*1), Z8
-	VFNMADD231PS (R8)(DX*2), Z0, Z8
-	VFMADD231PS  (R8), Z1, Z8
-	VMOVUPS      (R8)(DX*2), Z9
+	MOVQ         DX, R13
+	TESTL        $0x00000001, AX
+	JEQ          outside0_0
+	VMOVUPS      (R11), Z8
+	VFNMADD231PS (R9), Z0, Z8
+	VFMADD231PS  (DI), Z1, Z8
+	VMOVUPS      (R9), Z9
 	VMULPS       Z2, Z9, Z9
-	VSUBPS       (R9)(DX*1), Z9, Z9
-	VMOVUPS      (R8)(DX*1), Z10
+	VSUBPS       (R11), Z9, Z9
+	VMOVUPS      (R8), Z10
 	VMULPS       Z3, Z10, Z10
-	VFNMADD231PS (R9), Z4, Z10
+	VFNMADD231PS (R10), Z4, Z10
 	VADDPS       Z10, Z9, Z11
 	VSUBPS       Z10, Z9, Z9
-	VMOVUPS      64(R9)(DX*1), Z10
-	VFNMADD231PS 64(R8)(DX*2), Z0, Z10
-	VFMADD231PS  64(R8), Z1, Z10
-	VMOVUPS      64(R8)(DX*2), Z12
+
+inside0_0:
+	TESTL        $0x00000002, AX
+	JEQ          outside0_1
+	VMOVUPS      64(R11), Z10
+	VFNMADD231PS 64(R9), Z0, Z10
+	VFMADD231PS  64(DI), Z1, Z10
+	VMOVUPS      64(R9), Z12
 	VMULPS       Z2, Z12, Z12
-	VSUBPS       64(R9)(DX*1), Z12, Z12
-	VMOVUPS      64(R8)(DX*1), Z13
+	VSUBPS       64(R11), Z12, Z12
+	VMOVUPS      64(R8), Z13
 	VMULPS       Z3, Z13, Z13
-	VFNMADD231PS 64(R9), Z4, Z13
+	VFNMADD231PS 64(R10), Z4, Z13
 	VADDPS       Z13, Z12, Z14
 	VSUBPS       Z13, Z12, Z12
-	VMOVUPS      128(R9)(DX*1), Z13
-	VFNMADD231PS 128(R8)(DX*2), Z0, Z13
-	VFMADD231PS  128(R8), Z1, Z13
-	VMOVUPS      128(R8)(DX*2), Z15
+
+inside0_1:
+	TESTL        $0x00000004, AX
+	JEQ          outside0_2
+	VMOVUPS      128(R11), Z13
+	VFNMADD231PS 128(R9), Z0, Z13
+	VFMADD231PS  128(DI), Z1, Z13
+	VMOVUPS      128(R9), Z15
 	VMULPS       Z2, Z15, Z15
-	VSUBPS       128(R9)(DX*1), Z15, Z15
-	VMOVUPS      128(R8)(DX*1), Z16
+	VSUBPS       128(R11), Z15, Z15
+	VMOVUPS      128(R8), Z16
 	VMULPS       Z3, Z16, Z16
-	VFNMADD231PS 128(R9), Z4, Z16
+	VFNMADD231PS 128(R10), Z4, Z16
 	VADDPS       Z16, Z15, Z17
 	VSUBPS       Z16, Z15, Z15
-	VMOVUPS      192(R9)(DX*1), Z16
-	VFNMADD231PS 192(R8)(DX*2), Z0, Z16
-	VFMADD231PS  192(R8), Z1, Z16
-	VMOVUPS      192(R8)(DX*2), Z18
+
+inside0_2:
+	TESTL        $0x00000008, AX
+	JEQ          outside0_3
+	VMOVUPS      192(R11), Z16
+	VFNMADD231PS 192(R9), Z0, Z16
+	VFMADD231PS  192(DI), Z1, Z16
+	VMOVUPS      192(R9), Z18
 	VMULPS       Z2, Z18, Z18
-	VSUBPS       192(R9)(DX*1), Z18, Z18
-	VMOVUPS      192(R8)(DX*1), Z19
+	VSUBPS       192(R11), Z18, Z18
+	VMOVUPS      192(R8), Z19
 	VMULPS       Z3, Z19, Z19
-	VFNMADD231PS 192(R9), Z4, Z19
+	VFNMADD231PS 192(R10), Z4, Z19
 	VADDPS       Z19, Z18, Z20
 	VSUBPS       Z19, Z18, Z18
-	VMOVUPS      256(R9)(DX*1), Z19
-	VFNMADD231PS 256(R8)(DX*2), Z0, Z19
-	VFMADD231PS  256(R8), Z1, Z19
-	VMOVUPS      256(R8)(DX*2), Z21
+
+inside0_3:
+	TESTL        $0x00000010, AX
+	JEQ          outside0_4
+	VMOVUPS      256(R11), Z19
+	VFNMADD231PS 256(R9), Z0, Z19
+	VFMADD231PS  256(DI), Z1, Z19
+	VMOVUPS      256(R9), Z21
 	VMULPS       Z2, Z21, Z21
-	VSUBPS       256(R9)(DX*1), Z21, Z21
-	VMOVUPS      256(R8)(DX*1), Z22
+	VSUBPS       256(R11), Z21, Z21
+	VMOVUPS      256(R8), Z22
 	VMULPS       Z3, Z22, Z22
-	VFNMADD231PS 256(R9), Z4, Z22
+	VFNMADD231PS 256(R10), Z4, Z22
 	VADDPS       Z22, Z21, Z23
 	VSUBPS       Z22, Z21, Z21
-	VMOVUPS      320(R9)(DX*1), Z22
-	VFNMADD231PS 320(R8)(DX*2), Z0, Z22
-	VFMADD231PS  320(R8), Z1, Z22
-	VMOVUPS      320(R8)(DX*2), Z24
+
+inside0_4:
+	TESTL        $0x00000020, AX
+	JEQ          outside0_5
+	VMOVUPS      320(R11), Z22
+	VFNMADD231PS 320(R9), Z0, Z22
+	VFMADD231PS  320(DI), Z1, Z22
+	VMOVUPS      320(R9), Z24
 	VMULPS       Z2, Z24, Z24
-	VSUBPS       320(R9)(DX*1), Z24, Z24
-	VMOVUPS      320(R8)(DX*1), Z25
+	VSUBPS       320(R11), Z24, Z24
+	VMOVUPS      320(R8), Z25
 	VMULPS       Z3, Z25, Z25
-	VFNMADD231PS 320(R9), Z4, Z25
+	VFNMADD231PS 320(R10), Z4, Z25
 	VADDPS       Z25, Z24, Z26
 	VSUBPS       Z25, Z24, Z24
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+
+inside0_5:
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Z19, Z25
 	VFNMADD231PS Z13, Z0, Z25
 	VFMADD231PS  Z8, Z1, Z25
-	VMOVUPS      Z25, (R10)
+	VMOVUPS      Z25, (R13)
 	VMULPS       Z2, Z13, Z25
 	VSUBPS       Z19, Z25, Z25
 	VMULPS       Z3, Z10, Z27
 	VFNMADD231PS Z16, Z4, Z27
 	VADDPS       Z27, Z25, Z28
 	VSUBPS       Z27, Z25, Z25
-	VMOVUPS      Z28, (R10)(DI*1)
-	VMOVUPS      Z25, (R10)(DI*2)
+	VMOVUPS      Z28, (R13)(R12*1)
+	VMOVUPS      Z25, (R13)(R12*2)
 	VMOVUPS      Z19, Z25
 	VFNMADD231PS Z13, Z5, Z25
 	VMULPS       Z6, Z16, Z28
 	VFNMADD231PS Z10, Z7, Z28
 	VADDPS       Z28, Z25, Z27
 	VSUBPS       Z28, Z25, Z25
-	VMOVUPS      Z27, (R8)
-	VMOVUPS      Z25, (R8)(DI*1)
+	VMOVUPS      Z27, (R14)
+	VMOVUPS      Z25, (R14)(R12*1)
 	VMOVUPS      Z22, Z25
 	VFNMADD231PS Z16, Z0, Z25
 	VFMADD231PS  Z10, Z1, Z25
-	VMOVUPS      Z25, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+	VMOVUPS      Z25, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Z23, Z22
 	VFNMADD231PS Z17, Z0, Z22
 	VFMADD231PS  Z11, Z1, Z22
-	VMOVUPS      Z22, (R10)
+	VMOVUPS      Z22, (R13)
 	VMULPS       Z2, Z17, Z22
 	VSUBPS       Z23, Z22, Z22
 	VMULPS       Z3, Z14, Z19
 	VFNMADD231PS Z20, Z4, Z19
 	VADDPS       Z19, Z22, Z16
 	VSUBPS       Z19, Z22, Z22
-	VMOVUPS      Z16, (R10)(DI*1)
-	VMOVUPS      Z22, (R10)(DI*2)
+	VMOVUPS      Z16, (R13)(R12*1)
+	VMOVUPS      Z22, (R13)(R12*2)
 	VMOVUPS      Z23, Z22
 	VFNMADD231PS Z17, Z5, Z22
 	VMULPS       Z6, Z20, Z16
 	VFNMADD231PS Z14, Z7, Z16
 	VADDPS       Z16, Z22, Z19
 	VSUBPS       Z16, Z22, Z22
-	VMOVUPS      Z19, (R8)
-	VMOVUPS      Z22, (R8)(DI*1)
+	VMOVUPS      Z19, (R14)
+	VMOVUPS      Z22, (R14)(R12*1)
 	VMOVUPS      Z26, Z22
 	VFNMADD231PS Z20, Z0, Z22
 	VFMADD231PS  Z14, Z1, Z22
-	VMOVUPS      Z22, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+	VMOVUPS      Z22, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Z21, Z26
 	VFNMADD231PS Z15, Z0, Z26
 	VFMADD231PS  Z9, Z1, Z26
-	VMOVUPS      Z26, (R10)
+	VMOVUPS      Z26, (R13)
 	VMULPS       Z2, Z15, Z26
 	VSUBPS       Z21, Z26, Z26
 	VMULPS       Z3, Z12, Z23
 	VFNMADD231PS Z18, Z4, Z23
 	VADDPS       Z23, Z26, Z20
 	VSUBPS       Z23, Z26, Z26
-	VMOVUPS      Z20, (R10)(DI*1)
-	VMOVUPS      Z26, (R10)(DI*2)
+	VMOVUPS      Z20, (R13)(R12*1)
+	VMOVUPS      Z26, (R13)(R12*2)
 	VMOVUPS      Z21, Z26
 	VFNMADD231PS Z15, Z5, Z26
 	VMULPS       Z6, Z18, Z20
 	VFNMADD231PS Z12, Z7, Z20
 	VADDPS       Z20, Z26, Z23
 	VSUBPS       Z20, Z26, Z26
-	VMOVUPS      Z23, (R8)
-	VMOVUPS      Z26, (R8)(DI*1)
+	VMOVUPS      Z23, (R14)
+	VMOVUPS      Z26, (R14)(R12*1)
 	VMOVUPS      Z24, Z26
 	VFNMADD231PS Z18, Z0, Z26
 	VFMADD231PS  Z12, Z1, Z26
-	VMOVUPS      Z26, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	MOVQ         CX, R8
-	LEAQ         (R8)(DX*2), R9
-	ADDQ         DX, R9
-	VMOVUPS      (R9)(DX*1), Z24
-	VFNMADD231PS (R8)(DX*2), Z5, Z24
-	VMOVUPS      (R9), Z21
+	VMOVUPS      Z26, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	TESTL        $0x00000001, AX
+	JEQ          outside1_0
+	VMOVUPS      (R11), Z24
+	VFNMADD231PS (R9), Z5, Z24
+	VMOVUPS      (R10), Z21
 	VMULPS       Z6, Z21, Z21
-	VFNMADD231PS (R8)(DX*1), Z7, Z21
+	VFNMADD231PS (R8), Z7, Z21
 	VADDPS       Z21, Z24, Z18
 	VSUBPS       Z21, Z24, Z24
-	VMOVUPS      (R9)(DX*2), Z21
-	VFNMADD231PS (R9), Z0, Z21
-	VFMADD231PS  (R8)(DX*1), Z1, Z21
-	VMOVUPS      64(R9)(DX*1), Z15
-	VFNMADD231PS 64(R8)(DX*2), Z5, Z15
-	VMOVUPS      64(R9), Z12
+	VMOVUPS      (BX), Z21
+	VFNMADD231PS (R10), Z0, Z21
+	VFMADD231PS  (R8), Z1, Z21
+
+inside1_0:
+	TESTL        $0x00000002, AX
+	JEQ          outside1_1
+	VMOVUPS      64(R11), Z15
+	VFNMADD231PS 64(R9), Z5, Z15
+	VMOVUPS      64(R10), Z12
 	VMULPS       Z6, Z12, Z12
-	VFNMADD231PS 64(R8)(DX*1), Z7, Z12
+	VFNMADD231PS 64(R8), Z7, Z12
 	VADDPS       Z12, Z15, Z9
 	VSUBPS       Z12, Z15, Z15
-	VMOVUPS      64(R9)(DX*2), Z12
-	VFNMADD231PS 64(R9), Z0, Z12
-	VFMADD231PS  64(R8)(DX*1), Z1, Z12
-	VMOVUPS      128(R9)(DX*1), Z26
-	VFNMADD231PS 128(R8)(DX*2), Z5, Z26
-	VMOVUPS      128(R9), Z23
+	VMOVUPS      64(BX), Z12
+	VFNMADD231PS 64(R10), Z0, Z12
+	VFMADD231PS  64(R8), Z1, Z12
+
+inside1_1:
+	TESTL        $0x00000004, AX
+	JEQ          outside1_2
+	VMOVUPS      128(R11), Z26
+	VFNMADD231PS 128(R9), Z5, Z26
+	VMOVUPS      128(R10), Z23
 	VMULPS       Z6, Z23, Z23
-	VFNMADD231PS 128(R8)(DX*1), Z7, Z23
+	VFNMADD231PS 128(R8), Z7, Z23
 	VADDPS       Z23, Z26, Z20
 	VSUBPS       Z23, Z26, Z26
-	VMOVUPS      128(R9)(DX*2), Z23
-	VFNMADD231PS 128(R9), Z0, Z23
-	VFMADD231PS  128(R8)(DX*1), Z1, Z23
-	VMOVUPS      192(R9)(DX*1), Z17
-	VFNMADD231PS 192(R8)(DX*2), Z5, Z17
-	VMOVUPS      192(R9), Z14
+	VMOVUPS      128(BX), Z23
+	VFNMADD231PS 128(R10), Z0, Z23
+	VFMADD231PS  128(R8), Z1, Z23
+
+inside1_2:
+	TESTL        $0x00000008, AX
+	JEQ          outside1_3
+	VMOVUPS      192(R11), Z17
+	VFNMADD231PS 192(R9), Z5, Z17
+	VMOVUPS      192(R10), Z14
 	VMULPS       Z6, Z14, Z14
-	VFNMADD231PS 192(R8)(DX*1), Z7, Z14
+	VFNMADD231PS 192(R8), Z7, Z14
 	VADDPS       Z14, Z17, Z11
 	VSUBPS       Z14, Z17, Z17
-	VMOVUPS      192(R9)(DX*2), Z14
-	VFNMADD231PS 192(R9), Z0, Z14
-	VFMADD231PS  192(R8)(DX*1), Z1, Z14
-	VMOVUPS      256(R9)(DX*1), Z22
-	VFNMADD231PS 256(R8)(DX*2), Z5, Z22
-	VMOVUPS      256(R9), Z19
+	VMOVUPS      192(BX), Z14
+	VFNMADD231PS 192(R10), Z0, Z14
+	VFMADD231PS  192(R8), Z1, Z14
+
+inside1_3:
+	TESTL        $0x00000010, AX
+	JEQ          outside1_4
+	VMOVUPS      256(R11), Z22
+	VFNMADD231PS 256(R9), Z5, Z22
+	VMOVUPS      256(R10), Z19
 	VMULPS       Z6, Z19, Z19
-	VFNMADD231PS 256(R8)(DX*1), Z7, Z19
+	VFNMADD231PS 256(R8), Z7, Z19
 	VADDPS       Z19, Z22, Z16
 	VSUBPS       Z19, Z22, Z22
-	VMOVUPS      256(R9)(DX*2), Z19
-	VFNMADD231PS 256(R9), Z0, Z19
-	VFMADD231PS  256(R8)(DX*1), Z1, Z19
-	VMOVUPS      320(R9)(DX*1), Z13
-	VFNMADD231PS 320(R8)(DX*2), Z5, Z13
-	VMOVUPS      320(R9), Z10
+	VMOVUPS      256(BX), Z19
+	VFNMADD231PS 256(R10), Z0, Z19
+	VFMADD231PS  256(R8), Z1, Z19
+
+inside1_4:
+	TESTL        $0x00000020, AX
+	JEQ          outside1_5
+	VMOVUPS      320(R11), Z13
+	VFNMADD231PS 320(R9), Z5, Z13
+	VMOVUPS      320(R10), Z10
 	VMULPS       Z6, Z10, Z10
-	VFNMADD231PS 320(R8)(DX*1), Z7, Z10
+	VFNMADD231PS 320(R8), Z7, Z10
 	VADDPS       Z10, Z13, Z8
 	VSUBPS       Z10, Z13, Z13
-	VMOVUPS      320(R9)(DX*2), Z10
-	VFNMADD231PS 320(R9), Z0, Z10
-	VFMADD231PS  320(R8)(DX*1), Z1, Z10
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+	VMOVUPS      320(BX), Z10
+	VFNMADD231PS 320(R10), Z0, Z10
+	VFMADD231PS  320(R8), Z1, Z10
+
+inside1_5:
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Z16, Z25
 	VFNMADD231PS Z20, Z0, Z25
 	VFMADD231PS  Z18, Z1, Z25
-	VMOVUPS      Z25, (R10)
+	VMOVUPS      Z25, (R13)
 	VMULPS       Z2, Z20, Z25
 	VSUBPS       Z16, Z25, Z25
 	VMULPS       Z3, Z9, Z27
 	VFNMADD231PS Z11, Z4, Z27
 	VADDPS       Z27, Z25, Z28
 	VSUBPS       Z27, Z25, Z25
-	VMOVUPS      Z28, (R10)(DI*1)
-	VMOVUPS      Z25, (R10)(DI*2)
+	VMOVUPS      Z28, (R13)(R12*1)
+	VMOVUPS      Z25, (R13)(R12*2)
 	VMOVUPS      Z16, Z25
 	VFNMADD231PS Z20, Z5, Z25
 	VMULPS       Z6, Z11, Z28
 	VFNMADD231PS Z9, Z7, Z28
 	VADDPS       Z28, Z25, Z27
 	VSUBPS       Z28, Z25, Z25
-	VMOVUPS      Z27, (R8)
-	VMOVUPS      Z25, (R8)(DI*1)
+	VMOVUPS      Z27, (R14)
+	VMOVUPS      Z25, (R14)(R12*1)
 	VMOVUPS      Z8, Z25
 	VFNMADD231PS Z11, Z0, Z25
 	VFMADD231PS  Z9, Z1, Z25
-	VMOVUPS      Z25, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+	VMOVUPS      Z25, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Z22, Z8
 	VFNMADD231PS Z26, Z0, Z8
 	VFMADD231PS  Z24, Z1, Z8
-	VMOVUPS      Z8, (R10)
+	VMOVUPS      Z8, (R13)
 	VMULPS       Z2, Z26, Z8
 	VSUBPS       Z22, Z8, Z8
 	VMULPS       Z3, Z15, Z16
 	VFNMADD231PS Z17, Z4, Z16
 	VADDPS       Z16, Z8, Z11
 	VSUBPS       Z16, Z8, Z8
-	VMOVUPS      Z11, (R10)(DI*1)
-	VMOVUPS      Z8, (R10)(DI*2)
+	VMOVUPS      Z11, (R13)(R12*1)
+	VMOVUPS      Z8, (R13)(R12*2)
 	VMOVUPS      Z22, Z8
 	VFNMADD231PS Z26, Z5, Z8
 	VMULPS       Z6, Z17, Z11
 	VFNMADD231PS Z15, Z7, Z11
 	VADDPS       Z11, Z8, Z16
 	VSUBPS       Z11, Z8, Z8
-	VMOVUPS      Z16, (R8)
-	VMOVUPS      Z8, (R8)(DI*1)
+	VMOVUPS      Z16, (R14)
+	VMOVUPS      Z8, (R14)(R12*1)
 	VMOVUPS      Z13, Z8
 	VFNMADD231PS Z17, Z0, Z8
 	VFMADD231PS  Z15, Z1, Z8
-	VMOVUPS      Z8, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+	VMOVUPS      Z8, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Z19, Z13
 	VFNMADD231PS Z23, Z0, Z13
 	VFMADD231PS  Z21, Z1, Z13
-	VMOVUPS      Z13, (R10)
+	VMOVUPS      Z13, (R13)
 	VMULPS       Z2, Z23, Z13
 	VSUBPS       Z19, Z13, Z13
 	VMULPS       Z3, Z12, Z22
 	VFNMADD231PS Z14, Z4, Z22
 	VADDPS       Z22, Z13, Z17
 	VSUBPS       Z22, Z13, Z13
-	VMOVUPS      Z17, (R10)(DI*1)
-	VMOVUPS      Z13, (R10)(DI*2)
+	VMOVUPS      Z17, (R13)(R12*1)
+	VMOVUPS      Z13, (R13)(R12*2)
 	VMOVUPS      Z19, Z13
 	VFNMADD231PS Z23, Z5, Z13
 	VMULPS       Z6, Z14, Z17
 	VFNMADD231PS Z12, Z7, Z17
 	VADDPS       Z17, Z13, Z22
 	VSUBPS       Z17, Z13, Z13
-	VMOVUPS      Z22, (R8)
-	VMOVUPS      Z13, (R8)(DI*1)
+	VMOVUPS      Z22, (R14)
+	VMOVUPS      Z13, (R14)(R12*1)
 	VMOVUPS      Z10, Z13
 	VFNMADD231PS Z14, Z0, Z13
 	VFMADD231PS  Z12, Z1, Z13
-	VMOVUPS      Z13, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	ADDQ         $0x00000100, CX
-	ADDQ         SI, BX
-	DECQ         AX
-	JNZ          tile
+	VMOVUPS      Z13, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	ADDQ         (SP), DI
+	ADDQ         8(SP), R8
+	ADDQ         16(SP), R9
+	ADDQ         24(SP), R10
+	ADDQ         32(SP), R11
+	ADDQ         40(SP), BX
+	ADDQ         SI, DX
+	MOVL         $0x0000003f, AX
+	DECQ         CX
+	JZ           done
+	CMPQ         CX, $0x02
+	JGT          tile
+	MOVQ         last2+56(FP), AX
+	JEQ          tile
+	MOVQ         last+64(FP), AX
+	JMP          tile
+
+done:
 	VZEROUPPER
 	RET
+
+outside0_0:
+	VPXORD Z8, Z8, Z8
+	VPXORD Z11, Z11, Z11
+	VPXORD Z9, Z9, Z9
+	JMP    inside0_0
+
+outside0_1:
+	VPXORD Z10, Z10, Z10
+	VPXORD Z14, Z14, Z14
+	VPXORD Z12, Z12, Z12
+	JMP    inside0_1
+
+outside0_2:
+	VPXORD Z13, Z13, Z13
+	VPXORD Z17, Z17, Z17
+	VPXORD Z15, Z15, Z15
+	JMP    inside0_2
+
+outside0_3:
+	VPXORD Z16, Z16, Z16
+	VPXORD Z20, Z20, Z20
+	VPXORD Z18, Z18, Z18
+	JMP    inside0_3
+
+outside0_4:
+	VPXORD Z19, Z19, Z19
+	VPXORD Z23, Z23, Z23
+	VPXORD Z21, Z21, Z21
+	JMP    inside0_4
+
+outside0_5:
+	VPXORD Z22, Z22, Z22
+	VPXORD Z26, Z26, Z26
+	VPXORD Z24, Z24, Z24
+	JMP    inside0_5
+
+outside1_0:
+	VPXORD Z18, Z18, Z18
+	VPXORD Z24, Z24, Z24
+	VPXORD Z21, Z21, Z21
+	JMP    inside1_0
+
+outside1_1:
+	VPXORD Z9, Z9, Z9
+	VPXORD Z15, Z15, Z15
+	VPXORD Z12, Z12, Z12
+	JMP    inside1_1
+
+outside1_2:
+	VPXORD Z20, Z20, Z20
+	VPXORD Z26, Z26, Z26
+	VPXORD Z23, Z23, Z23
+	JMP    inside1_2
+
+outside1_3:
+	VPXORD Z11, Z11, Z11
+	VPXORD Z17, Z17, Z17
+	VPXORD Z14, Z14, Z14
+	JMP    inside1_3
+
+outside1_4:
+	VPXORD Z16, Z16, Z16
+	VPXORD Z22, Z22, Z22
+	VPXORD Z19, Z19, Z19
+	JMP    inside1_4
+
+outside1_5:
+	VPXORD Z8, Z8, Z8
+	VPXORD Z13, Z13, Z13
+	VPXORD Z10, Z10, Z10
+	JMP    inside1_5
+
+DATA wino16InputAVX512_zeros<>+376(SB)/8, $0x0000000000000000
+GLOBL wino16InputAVX512_zeros<>(SB), RODATA|NOPTR, $384
 
 DATA wino16InputAVX512_0<>+0(SB)/4, $(2.640625)
 GLOBL wino16InputAVX512_0<>(SB), RODATA|NOPTR, $4
@@ -5923,247 +6176,406 @@ GLOBL wino16InputAVX512_6<>(SB), RODATA|NOPTR, $4
 DATA wino16InputAVX512_7<>+0(SB)/4, $(0.5859375)
 GLOBL wino16InputAVX512_7<>(SB), RODATA|NOPTR, $4
 
-// func wino16GradientAVX512(n int, src *float32, lds int, dst *float32, ldt int, ldp int)
+// func wino16GradientAVX512(n int, src *float32, lds int, top int, rows int, left int, first int, last2 int, last int, dst *float32, ldt int, ldp int, sums *float32)
 // Requires: AVX, AVX512F
-TEXT ·wino16GradientAVX512(SB), NOSPLIT, $0-48
-	MOVQ         n+0(FP), AX
-	MOVQ         src+8(FP), CX
-	MOVQ         lds+16(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         dst+24(FP), BX
-	MOVQ         ldt+32(FP), SI
-	MOVQ         ldp+40(FP), DI
+TEXT ·wino16GradientAVX512(SB), NOSPLIT, $32-104
+	MOVQ   src+8(FP), AX
+	MOVQ   lds+16(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   left+40(FP), BX
+	SHLQ   $0x02, CX
+	IMUL3Q $0x40, BX, BX
+	SUBQ   BX, AX
+	LEAQ   wino16GradientAVX512_zeros<>+0(SB), BX
+	XORL   SI, SI
+	SUBQ   top+24(FP), SI
+	MOVQ   BX, DI
+	MOVQ   $0x00000000, (SP)
+	CMPQ   SI, DX
+	JCC    row0
+	MOVQ   AX, DI
+	MOVQ   $0x00000100, (SP)
+	ADDQ   CX, AX
+
+row0:
+	INCQ SI
+	MOVQ BX, R8
+	MOVQ $0x00000000, 8(SP)
+	CMPQ SI, DX
+	JCC  row1
+	MOVQ AX, R8
+	MOVQ $0x00000100, 8(SP)
+	ADDQ CX, AX
+
+row1:
+	INCQ SI
+	MOVQ BX, R9
+	MOVQ $0x00000000, 16(SP)
+	CMPQ SI, DX
+	JCC  row2
+	MOVQ AX, R9
+	MOVQ $0x00000100, 16(SP)
+	ADDQ CX, AX
+
+row2:
+	INCQ SI
+	MOVQ $0x00000000, 24(SP)
+	CMPQ SI, DX
+	JCC  row3
+	MOVQ AX, BX
+	MOVQ $0x00000100, 24(SP)
+	ADDQ CX, AX
+
+row3:
+	MOVQ         first+48(FP), AX
+	MOVQ         n+0(FP), CX
+	MOVQ         dst+72(FP), DX
+	MOVQ         ldt+80(FP), SI
+	MOVQ         ldp+88(FP), R10
 	SHLQ         $0x02, SI
-	SHLQ         $0x02, DI
+	SHLQ         $0x02, R10
 	VBROADCASTSS wino16GradientAVX512_0<>+0(SB), Z0
 	VBROADCASTSS wino16GradientAVX512_1<>+0(SB), Z1
 	VBROADCASTSS wino16GradientAVX512_2<>+0(SB), Z2
 	VBROADCASTSS wino16GradientAVX512_3<>+0(SB), Z3
 	VBROADCASTSS wino16GradientAVX512_4<>+0(SB), Z4
 	VBROADCASTSS wino16GradientAVX512_5<>+0(SB), Z5
+	VPXORD       Z6, Z6, Z6
 
 tile:
-	MOVQ        BX, R10
-	MOVQ        CX, R8
-	LEAQ        (R8)(DX*2), R9
-	ADDQ        DX, R9
-	VMOVUPS     (R8), Z6
-	VMOVUPS     (R8), Z7
-	VFMADD231PS (R8)(DX*2), Z0, Z7
-	VMOVUPS     (R8)(DX*1), Z8
-	VMULPS      Z1, Z8, Z8
-	VFMADD231PS (R9), Z2, Z8
-	VADDPS      Z8, Z7, Z9
-	VSUBPS      Z8, Z7, Z7
-	VMOVUPS     64(R8), Z8
-	VMOVUPS     64(R8), Z10
-	VFMADD231PS 64(R8)(DX*2), Z0, Z10
-	VMOVUPS     64(R8)(DX*1), Z11
-	VMULPS      Z1, Z11, Z11
-	VFMADD231PS 64(R9), Z2, Z11
-	VADDPS      Z11, Z10, Z12
-	VSUBPS      Z11, Z10, Z10
-	VMOVUPS     128(R8), Z11
-	VMOVUPS     128(R8), Z13
-	VFMADD231PS 128(R8)(DX*2), Z0, Z13
-	VMOVUPS     128(R8)(DX*1), Z14
-	VMULPS      Z1, Z14, Z14
-	VFMADD231PS 128(R9), Z2, Z14
-	VADDPS      Z14, Z13, Z15
-	VSUBPS      Z14, Z13, Z13
-	VMOVUPS     192(R8), Z14
-	VMOVUPS     192(R8), Z16
-	VFMADD231PS 192(R8)(DX*2), Z0, Z16
-	VMOVUPS     192(R8)(DX*1), Z17
-	VMULPS      Z1, Z17, Z17
-	VFMADD231PS 192(R9), Z2, Z17
-	VADDPS      Z17, Z16, Z18
-	VSUBPS      Z17, Z16, Z16
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Z6, Z17
-	VMOVUPS     Z17, (R10)
-	VMOVUPS     Z6, Z17
-	VFMADD231PS Z11, Z0, Z17
-	VMULPS      Z1, Z8, Z19
-	VFMADD231PS Z14, Z2, Z19
-	VADDPS      Z19, Z17, Z20
-	VSUBPS      Z19, Z17, Z17
-	VMOVUPS     Z20, (R10)(DI*1)
-	VMOVUPS     Z17, (R10)(DI*2)
-	VMOVUPS     Z6, Z17
-	VFMADD231PS Z11, Z3, Z17
-	VMULPS      Z4, Z8, Z20
-	VFMADD231PS Z14, Z5, Z20
-	VADDPS      Z20, Z17, Z19
-	VSUBPS      Z20, Z17, Z17
-	VMOVUPS     Z19, (R8)
-	VMOVUPS     Z17, (R8)(DI*1)
-	VMOVUPS     Z14, Z17
-	VMOVUPS     Z17, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Z9, Z14
-	VMOVUPS     Z14, (R10)
-	VMOVUPS     Z9, Z14
-	VFMADD231PS Z15, Z0, Z14
-	VMULPS      Z1, Z12, Z11
-	VFMADD231PS Z18, Z2, Z11
-	VADDPS      Z11, Z14, Z8
-	VSUBPS      Z11, Z14, Z14
-	VMOVUPS     Z8, (R10)(DI*1)
-	VMOVUPS     Z14, (R10)(DI*2)
-	VMOVUPS     Z9, Z14
-	VFMADD231PS Z15, Z3, Z14
-	VMULPS      Z4, Z12, Z8
-	VFMADD231PS Z18, Z5, Z8
-	VADDPS      Z8, Z14, Z11
-	VSUBPS      Z8, Z14, Z14
-	VMOVUPS     Z11, (R8)
-	VMOVUPS     Z14, (R8)(DI*1)
-	VMOVUPS     Z18, Z14
-	VMOVUPS     Z14, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Z7, Z18
-	VMOVUPS     Z18, (R10)
-	VMOVUPS     Z7, Z18
-	VFMADD231PS Z13, Z0, Z18
-	VMULPS      Z1, Z10, Z15
-	VFMADD231PS Z16, Z2, Z15
-	VADDPS      Z15, Z18, Z12
-	VSUBPS      Z15, Z18, Z18
-	VMOVUPS     Z12, (R10)(DI*1)
-	VMOVUPS     Z18, (R10)(DI*2)
-	VMOVUPS     Z7, Z18
-	VFMADD231PS Z13, Z3, Z18
-	VMULPS      Z4, Z10, Z12
-	VFMADD231PS Z16, Z5, Z12
-	VADDPS      Z12, Z18, Z15
-	VSUBPS      Z12, Z18, Z18
-	VMOVUPS     Z15, (R8)
-	VMOVUPS     Z18, (R8)(DI*1)
-	VMOVUPS     Z16, Z18
-	VMOVUPS     Z18, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	MOVQ        CX, R8
-	LEAQ        (R8)(DX*2), R9
-	ADDQ        DX, R9
-	VMOVUPS     (R8), Z16
-	VFMADD231PS (R8)(DX*2), Z3, Z16
-	VMOVUPS     (R8)(DX*1), Z13
-	VMULPS      Z4, Z13, Z13
-	VFMADD231PS (R9), Z5, Z13
-	VADDPS      Z13, Z16, Z10
-	VSUBPS      Z13, Z16, Z16
-	VMOVUPS     (R9), Z13
-	VMOVUPS     64(R8), Z7
-	VFMADD231PS 64(R8)(DX*2), Z3, Z7
-	VMOVUPS     64(R8)(DX*1), Z18
-	VMULPS      Z4, Z18, Z18
-	VFMADD231PS 64(R9), Z5, Z18
-	VADDPS      Z18, Z7, Z15
-	VSUBPS      Z18, Z7, Z7
-	VMOVUPS     64(R9), Z18
-	VMOVUPS     128(R8), Z12
-	VFMADD231PS 128(R8)(DX*2), Z3, Z12
-	VMOVUPS     128(R8)(DX*1), Z9
-	VMULPS      Z4, Z9, Z9
-	VFMADD231PS 128(R9), Z5, Z9
-	VADDPS      Z9, Z12, Z14
-	VSUBPS      Z9, Z12, Z12
-	VMOVUPS     128(R9), Z9
-	VMOVUPS     192(R8), Z11
-	VFMADD231PS 192(R8)(DX*2), Z3, Z11
-	VMOVUPS     192(R8)(DX*1), Z8
-	VMULPS      Z4, Z8, Z8
-	VFMADD231PS 192(R9), Z5, Z8
-	VADDPS      Z8, Z11, Z6
-	VSUBPS      Z8, Z11, Z11
-	VMOVUPS     192(R9), Z8
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Z10, Z17
-	VMOVUPS     Z17, (R10)
-	VMOVUPS     Z10, Z17
-	VFMADD231PS Z14, Z0, Z17
-	VMULPS      Z1, Z15, Z19
-	VFMADD231PS Z6, Z2, Z19
-	VADDPS      Z19, Z17, Z20
-	VSUBPS      Z19, Z17, Z17
-	VMOVUPS     Z20, (R10)(DI*1)
-	VMOVUPS     Z17, (R10)(DI*2)
-	VMOVUPS     Z10, Z17
-	VFMADD231PS Z14, Z3, Z17
-	VMULPS      Z4, Z15, Z20
-	VFMADD231PS Z6, Z5, Z20
-	VADDPS      Z20, Z17, Z19
-	VSUBPS      Z20, Z17, Z17
-	VMOVUPS     Z19, (R8)
-	VMOVUPS     Z17, (R8)(DI*1)
-	VMOVUPS     Z6, Z17
-	VMOVUPS     Z17, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Z16, Z6
-	VMOVUPS     Z6, (R10)
-	VMOVUPS     Z16, Z6
-	VFMADD231PS Z12, Z0, Z6
-	VMULPS      Z1, Z7, Z14
-	VFMADD231PS Z11, Z2, Z14
-	VADDPS      Z14, Z6, Z15
-	VSUBPS      Z14, Z6, Z6
-	VMOVUPS     Z15, (R10)(DI*1)
-	VMOVUPS     Z6, (R10)(DI*2)
-	VMOVUPS     Z16, Z6
-	VFMADD231PS Z12, Z3, Z6
-	VMULPS      Z4, Z7, Z15
-	VFMADD231PS Z11, Z5, Z15
-	VADDPS      Z15, Z6, Z14
-	VSUBPS      Z15, Z6, Z6
-	VMOVUPS     Z14, (R8)
-	VMOVUPS     Z6, (R8)(DI*1)
-	VMOVUPS     Z11, Z6
-	VMOVUPS     Z6, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Z13, Z11
-	VMOVUPS     Z11, (R10)
-	VMOVUPS     Z13, Z11
-	VFMADD231PS Z9, Z0, Z11
-	VMULPS      Z1, Z18, Z12
-	VFMADD231PS Z8, Z2, Z12
-	VADDPS      Z12, Z11, Z7
+	MOVQ        DX, R11
+	TESTL       $0x00000001, AX
+	JEQ         outside0_0
+	VMOVUPS     (DI), Z7
+	VADDPS      (DI), Z6, Z6
+	VADDPS      (R9), Z6, Z6
+	VMOVUPS     (DI), Z8
+	VFMADD231PS (R9), Z0, Z8
+	VADDPS      (R8), Z6, Z6
+	VADDPS      (BX), Z6, Z6
+	VMOVUPS     (R8), Z9
+	VMULPS      Z1, Z9, Z9
+	VFMADD231PS (BX), Z2, Z9
+	VADDPS      Z9, Z8, Z10
+	VSUBPS      Z9, Z8, Z8
+
+inside0_0:
+	TESTL       $0x00000002, AX
+	JEQ         outside0_1
+	VMOVUPS     64(DI), Z9
+	VADDPS      64(DI), Z6, Z6
+	VADDPS      64(R9), Z6, Z6
+	VMOVUPS     64(DI), Z11
+	VFMADD231PS 64(R9), Z0, Z11
+	VADDPS      64(R8), Z6, Z6
+	VADDPS      64(BX), Z6, Z6
+	VMOVUPS     64(R8), Z12
+	VMULPS      Z1, Z12, Z12
+	VFMADD231PS 64(BX), Z2, Z12
+	VADDPS      Z12, Z11, Z13
 	VSUBPS      Z12, Z11, Z11
-	VMOVUPS     Z7, (R10)(DI*1)
-	VMOVUPS     Z11, (R10)(DI*2)
-	VMOVUPS     Z13, Z11
-	VFMADD231PS Z9, Z3, Z11
-	VMULPS      Z4, Z18, Z7
-	VFMADD231PS Z8, Z5, Z7
-	VADDPS      Z7, Z11, Z12
-	VSUBPS      Z7, Z11, Z11
-	VMOVUPS     Z12, (R8)
-	VMOVUPS     Z11, (R8)(DI*1)
-	VMOVUPS     Z8, Z11
-	VMOVUPS     Z11, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	ADDQ        $0x00000100, CX
-	ADDQ        SI, BX
-	DECQ        AX
-	JNZ         tile
+
+inside0_1:
+	TESTL       $0x00000004, AX
+	JEQ         outside0_2
+	VMOVUPS     128(DI), Z12
+	VADDPS      128(DI), Z6, Z6
+	VADDPS      128(R9), Z6, Z6
+	VMOVUPS     128(DI), Z14
+	VFMADD231PS 128(R9), Z0, Z14
+	VADDPS      128(R8), Z6, Z6
+	VADDPS      128(BX), Z6, Z6
+	VMOVUPS     128(R8), Z15
+	VMULPS      Z1, Z15, Z15
+	VFMADD231PS 128(BX), Z2, Z15
+	VADDPS      Z15, Z14, Z16
+	VSUBPS      Z15, Z14, Z14
+
+inside0_2:
+	TESTL       $0x00000008, AX
+	JEQ         outside0_3
+	VMOVUPS     192(DI), Z15
+	VADDPS      192(DI), Z6, Z6
+	VADDPS      192(R9), Z6, Z6
+	VMOVUPS     192(DI), Z17
+	VFMADD231PS 192(R9), Z0, Z17
+	VADDPS      192(R8), Z6, Z6
+	VADDPS      192(BX), Z6, Z6
+	VMOVUPS     192(R8), Z18
+	VMULPS      Z1, Z18, Z18
+	VFMADD231PS 192(BX), Z2, Z18
+	VADDPS      Z18, Z17, Z19
+	VSUBPS      Z18, Z17, Z17
+
+inside0_3:
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Z7, Z18
+	VMOVUPS     Z18, (R11)
+	VMOVUPS     Z7, Z18
+	VFMADD231PS Z12, Z0, Z18
+	VMULPS      Z1, Z9, Z20
+	VFMADD231PS Z15, Z2, Z20
+	VADDPS      Z20, Z18, Z21
+	VSUBPS      Z20, Z18, Z18
+	VMOVUPS     Z21, (R11)(R10*1)
+	VMOVUPS     Z18, (R11)(R10*2)
+	VMOVUPS     Z7, Z18
+	VFMADD231PS Z12, Z3, Z18
+	VMULPS      Z4, Z9, Z21
+	VFMADD231PS Z15, Z5, Z21
+	VADDPS      Z21, Z18, Z20
+	VSUBPS      Z21, Z18, Z18
+	VMOVUPS     Z20, (R12)
+	VMOVUPS     Z18, (R12)(R10*1)
+	VMOVUPS     Z15, Z18
+	VMOVUPS     Z18, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Z10, Z15
+	VMOVUPS     Z15, (R11)
+	VMOVUPS     Z10, Z15
+	VFMADD231PS Z16, Z0, Z15
+	VMULPS      Z1, Z13, Z12
+	VFMADD231PS Z19, Z2, Z12
+	VADDPS      Z12, Z15, Z9
+	VSUBPS      Z12, Z15, Z15
+	VMOVUPS     Z9, (R11)(R10*1)
+	VMOVUPS     Z15, (R11)(R10*2)
+	VMOVUPS     Z10, Z15
+	VFMADD231PS Z16, Z3, Z15
+	VMULPS      Z4, Z13, Z9
+	VFMADD231PS Z19, Z5, Z9
+	VADDPS      Z9, Z15, Z12
+	VSUBPS      Z9, Z15, Z15
+	VMOVUPS     Z12, (R12)
+	VMOVUPS     Z15, (R12)(R10*1)
+	VMOVUPS     Z19, Z15
+	VMOVUPS     Z15, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Z8, Z19
+	VMOVUPS     Z19, (R11)
+	VMOVUPS     Z8, Z19
+	VFMADD231PS Z14, Z0, Z19
+	VMULPS      Z1, Z11, Z16
+	VFMADD231PS Z17, Z2, Z16
+	VADDPS      Z16, Z19, Z13
+	VSUBPS      Z16, Z19, Z19
+	VMOVUPS     Z13, (R11)(R10*1)
+	VMOVUPS     Z19, (R11)(R10*2)
+	VMOVUPS     Z8, Z19
+	VFMADD231PS Z14, Z3, Z19
+	VMULPS      Z4, Z11, Z13
+	VFMADD231PS Z17, Z5, Z13
+	VADDPS      Z13, Z19, Z16
+	VSUBPS      Z13, Z19, Z19
+	VMOVUPS     Z16, (R12)
+	VMOVUPS     Z19, (R12)(R10*1)
+	VMOVUPS     Z17, Z19
+	VMOVUPS     Z19, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	TESTL       $0x00000001, AX
+	JEQ         outside1_0
+	VMOVUPS     (DI), Z17
+	VFMADD231PS (R9), Z3, Z17
+	VMOVUPS     (R8), Z14
+	VMULPS      Z4, Z14, Z14
+	VFMADD231PS (BX), Z5, Z14
+	VADDPS      Z14, Z17, Z11
+	VSUBPS      Z14, Z17, Z17
+	VMOVUPS     (BX), Z14
+
+inside1_0:
+	TESTL       $0x00000002, AX
+	JEQ         outside1_1
+	VMOVUPS     64(DI), Z8
+	VFMADD231PS 64(R9), Z3, Z8
+	VMOVUPS     64(R8), Z19
+	VMULPS      Z4, Z19, Z19
+	VFMADD231PS 64(BX), Z5, Z19
+	VADDPS      Z19, Z8, Z16
+	VSUBPS      Z19, Z8, Z8
+	VMOVUPS     64(BX), Z19
+
+inside1_1:
+	TESTL       $0x00000004, AX
+	JEQ         outside1_2
+	VMOVUPS     128(DI), Z13
+	VFMADD231PS 128(R9), Z3, Z13
+	VMOVUPS     128(R8), Z10
+	VMULPS      Z4, Z10, Z10
+	VFMADD231PS 128(BX), Z5, Z10
+	VADDPS      Z10, Z13, Z15
+	VSUBPS      Z10, Z13, Z13
+	VMOVUPS     128(BX), Z10
+
+inside1_2:
+	TESTL       $0x00000008, AX
+	JEQ         outside1_3
+	VMOVUPS     192(DI), Z12
+	VFMADD231PS 192(R9), Z3, Z12
+	VMOVUPS     192(R8), Z9
+	VMULPS      Z4, Z9, Z9
+	VFMADD231PS 192(BX), Z5, Z9
+	VADDPS      Z9, Z12, Z7
+	VSUBPS      Z9, Z12, Z12
+	VMOVUPS     192(BX), Z9
+
+inside1_3:
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Z11, Z18
+	VMOVUPS     Z18, (R11)
+	VMOVUPS     Z11, Z18
+	VFMADD231PS Z15, Z0, Z18
+	VMULPS      Z1, Z16, Z20
+	VFMADD231PS Z7, Z2, Z20
+	VADDPS      Z20, Z18, Z21
+	VSUBPS      Z20, Z18, Z18
+	VMOVUPS     Z21, (R11)(R10*1)
+	VMOVUPS     Z18, (R11)(R10*2)
+	VMOVUPS     Z11, Z18
+	VFMADD231PS Z15, Z3, Z18
+	VMULPS      Z4, Z16, Z21
+	VFMADD231PS Z7, Z5, Z21
+	VADDPS      Z21, Z18, Z20
+	VSUBPS      Z21, Z18, Z18
+	VMOVUPS     Z20, (R12)
+	VMOVUPS     Z18, (R12)(R10*1)
+	VMOVUPS     Z7, Z18
+	VMOVUPS     Z18, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Z17, Z7
+	VMOVUPS     Z7, (R11)
+	VMOVUPS     Z17, Z7
+	VFMADD231PS Z13, Z0, Z7
+	VMULPS      Z1, Z8, Z15
+	VFMADD231PS Z12, Z2, Z15
+	VADDPS      Z15, Z7, Z16
+	VSUBPS      Z15, Z7, Z7
+	VMOVUPS     Z16, (R11)(R10*1)
+	VMOVUPS     Z7, (R11)(R10*2)
+	VMOVUPS     Z17, Z7
+	VFMADD231PS Z13, Z3, Z7
+	VMULPS      Z4, Z8, Z16
+	VFMADD231PS Z12, Z5, Z16
+	VADDPS      Z16, Z7, Z15
+	VSUBPS      Z16, Z7, Z7
+	VMOVUPS     Z15, (R12)
+	VMOVUPS     Z7, (R12)(R10*1)
+	VMOVUPS     Z12, Z7
+	VMOVUPS     Z7, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Z14, Z12
+	VMOVUPS     Z12, (R11)
+	VMOVUPS     Z14, Z12
+	VFMADD231PS Z10, Z0, Z12
+	VMULPS      Z1, Z19, Z13
+	VFMADD231PS Z9, Z2, Z13
+	VADDPS      Z13, Z12, Z8
+	VSUBPS      Z13, Z12, Z12
+	VMOVUPS     Z8, (R11)(R10*1)
+	VMOVUPS     Z12, (R11)(R10*2)
+	VMOVUPS     Z14, Z12
+	VFMADD231PS Z10, Z3, Z12
+	VMULPS      Z4, Z19, Z8
+	VFMADD231PS Z9, Z5, Z8
+	VADDPS      Z8, Z12, Z13
+	VSUBPS      Z8, Z12, Z12
+	VMOVUPS     Z13, (R12)
+	VMOVUPS     Z12, (R12)(R10*1)
+	VMOVUPS     Z9, Z12
+	VMOVUPS     Z12, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	ADDQ        (SP), DI
+	ADDQ        8(SP), R8
+	ADDQ        16(SP), R9
+	ADDQ        24(SP), BX
+	ADDQ        SI, DX
+	MOVL        $0x0000000f, AX
+	DECQ        CX
+	JZ          done
+	CMPQ        CX, $0x02
+	JGT         tile
+	MOVQ        last2+56(FP), AX
+	JEQ         tile
+	MOVQ        last+64(FP), AX
+	JMP         tile
+
+done:
+	MOVQ    sums+96(FP), AX
+	TESTQ   AX, AX
+	JZ      unwanted
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+
+unwanted:
 	VZEROUPPER
 	RET
+
+outside0_0:
+	VPXORD Z7, Z7, Z7
+	VPXORD Z10, Z10, Z10
+	VPXORD Z8, Z8, Z8
+	JMP    inside0_0
+
+outside0_1:
+	VPXORD Z9, Z9, Z9
+	VPXORD Z13, Z13, Z13
+	VPXORD Z11, Z11, Z11
+	JMP    inside0_1
+
+outside0_2:
+	VPXORD Z12, Z12, Z12
+	VPXORD Z16, Z16, Z16
+	VPXORD Z14, Z14, Z14
+	JMP    inside0_2
+
+outside0_3:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z19, Z19, Z19
+	VPXORD Z17, Z17, Z17
+	JMP    inside0_3
+
+outside1_0:
+	VPXORD Z11, Z11, Z11
+	VPXORD Z17, Z17, Z17
+	VPXORD Z14, Z14, Z14
+	JMP    inside1_0
+
+outside1_1:
+	VPXORD Z16, Z16, Z16
+	VPXORD Z8, Z8, Z8
+	VPXORD Z19, Z19, Z19
+	JMP    inside1_1
+
+outside1_2:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z13, Z13, Z13
+	VPXORD Z10, Z10, Z10
+	JMP    inside1_2
+
+outside1_3:
+	VPXORD Z7, Z7, Z7
+	VPXORD Z12, Z12, Z12
+	VPXORD Z9, Z9, Z9
+	JMP    inside1_3
+
+DATA wino16GradientAVX512_zeros<>+248(SB)/8, $0x0000000000000000
+GLOBL wino16GradientAVX512_zeros<>(SB), RODATA|NOPTR, $256
 
 DATA wino16GradientAVX512_0<>+0(SB)/4, $(0.390625)
 GLOBL wino16GradientAVX512_0<>(SB), RODATA|NOPTR, $4
@@ -6183,544 +6595,84 @@ GLOBL wino16GradientAVX512_4<>(SB), RODATA|NOPTR, $4
 DATA wino16GradientAVX512_5<>+0(SB)/4, $(3.375)
 GLOBL wino16GradientAVX512_5<>(SB), RODATA|NOPTR, $4
 
-// func wino16FilterAVX512(n int, src *float32, ldc int, next int, dst *float32, ldt int, ldp int)
-// Requires: AVX, AVX512F
-TEXT ·wino16FilterAVX512(SB), NOSPLIT, $0-56
-	MOVQ         n+0(FP), AX
-	MOVQ         src+8(FP), CX
-	MOVQ         ldc+16(FP), BX
-	MOVQ         next+24(FP), SI
-	SHLQ         $0x02, BX
-	SHLQ         $0x02, SI
-	LEAQ         (BX)(BX*2), DX
-	MOVQ         dst+32(FP), DI
-	MOVQ         ldt+40(FP), R8
-	MOVQ         ldp+48(FP), R9
-	SHLQ         $0x02, R8
-	SHLQ         $0x02, R9
-	VBROADCASTSS wino16FilterAVX512_0<>+0(SB), Z0
-	VBROADCASTSS wino16FilterAVX512_1<>+0(SB), Z1
-	VBROADCASTSS wino16FilterAVX512_2<>+0(SB), Z2
-	VBROADCASTSS wino16FilterAVX512_3<>+0(SB), Z3
-	VBROADCASTSS wino16FilterAVX512_4<>+0(SB), Z4
-	VBROADCASTSS wino16FilterAVX512_5<>+0(SB), Z5
-
-tile:
-	MOVQ        DI, R11
-	MOVQ        CX, R10
-	VMOVUPS     (R10), Z6
-	VMULPS      Z0, Z6, Z6
-	VMOVUPS     (R10), Z7
-	VMULPS      Z1, Z7, Z7
-	VFMADD231PS (R10)(DX*2), Z2, Z7
-	VMOVUPS     (R10)(DX*1), Z8
-	VMULPS      Z3, Z8, Z8
-	VADDPS      Z8, Z7, Z9
-	VSUBPS      Z8, Z7, Z7
-	ADDQ        BX, R10
-	VMOVUPS     (R10), Z8
-	VMULPS      Z0, Z8, Z8
-	VMOVUPS     (R10), Z10
-	VMULPS      Z1, Z10, Z10
-	VFMADD231PS (R10)(DX*2), Z2, Z10
-	VMOVUPS     (R10)(DX*1), Z11
-	VMULPS      Z3, Z11, Z11
-	VADDPS      Z11, Z10, Z12
-	VSUBPS      Z11, Z10, Z10
-	ADDQ        BX, R10
-	VMOVUPS     (R10), Z11
-	VMULPS      Z0, Z11, Z11
-	VMOVUPS     (R10), Z13
-	VMULPS      Z1, Z13, Z13
-	VFMADD231PS (R10)(DX*2), Z2, Z13
-	VMOVUPS     (R10)(DX*1), Z14
-	VMULPS      Z3, Z14, Z14
-	VADDPS      Z14, Z13, Z15
-	VSUBPS      Z14, Z13, Z13
-	LEAQ        (R11)(R9*2), R10
-	ADDQ        R9, R10
-	VMULPS      Z0, Z6, Z14
-	VMOVUPS     Z14, (R11)
-	VMULPS      Z1, Z6, Z14
-	VFMADD231PS Z11, Z2, Z14
-	VMULPS      Z3, Z8, Z16
-	VADDPS      Z16, Z14, Z17
-	VSUBPS      Z16, Z14, Z14
-	VMOVUPS     Z17, (R11)(R9*1)
-	VMOVUPS     Z14, (R11)(R9*2)
-	VMULPS      Z4, Z6, Z14
-	VFMADD231PS Z11, Z2, Z14
-	VMULPS      Z5, Z8, Z17
-	VADDPS      Z17, Z14, Z16
-	VSUBPS      Z17, Z14, Z14
-	VMOVUPS     Z16, (R10)
-	VMOVUPS     Z14, (R10)(R9*1)
-	VMOVUPS     Z11, Z14
-	VMOVUPS     Z14, (R10)(R9*2)
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	LEAQ        (R11)(R9*2), R10
-	ADDQ        R9, R10
-	VMULPS      Z0, Z9, Z11
-	VMOVUPS     Z11, (R11)
-	VMULPS      Z1, Z9, Z11
-	VFMADD231PS Z15, Z2, Z11
-	VMULPS      Z3, Z12, Z8
-	VADDPS      Z8, Z11, Z6
-	VSUBPS      Z8, Z11, Z11
-	VMOVUPS     Z6, (R11)(R9*1)
-	VMOVUPS     Z11, (R11)(R9*2)
-	VMULPS      Z4, Z9, Z11
-	VFMADD231PS Z15, Z2, Z11
-	VMULPS      Z5, Z12, Z6
-	VADDPS      Z6, Z11, Z8
-	VSUBPS      Z6, Z11, Z11
-	VMOVUPS     Z8, (R10)
-	VMOVUPS     Z11, (R10)(R9*1)
-	VMOVUPS     Z15, Z11
-	VMOVUPS     Z11, (R10)(R9*2)
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	LEAQ        (R11)(R9*2), R10
-	ADDQ        R9, R10
-	VMULPS      Z0, Z7, Z15
-	VMOVUPS     Z15, (R11)
-	VMULPS      Z1, Z7, Z15
-	VFMADD231PS Z13, Z2, Z15
-	VMULPS      Z3, Z10, Z12
-	VADDPS      Z12, Z15, Z9
-	VSUBPS      Z12, Z15, Z15
-	VMOVUPS     Z9, (R11)(R9*1)
-	VMOVUPS     Z15, (R11)(R9*2)
-	VMULPS      Z4, Z7, Z15
-	VFMADD231PS Z13, Z2, Z15
-	VMULPS      Z5, Z10, Z9
-	VADDPS      Z9, Z15, Z12
-	VSUBPS      Z9, Z15, Z15
-	VMOVUPS     Z12, (R10)
-	VMOVUPS     Z15, (R10)(R9*1)
-	VMOVUPS     Z13, Z15
-	VMOVUPS     Z15, (R10)(R9*2)
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	MOVQ        CX, R10
-	VMOVUPS     (R10), Z13
-	VMULPS      Z4, Z13, Z13
-	VFMADD231PS (R10)(DX*2), Z2, Z13
-	VMOVUPS     (R10)(DX*1), Z10
-	VMULPS      Z5, Z10, Z10
-	VADDPS      Z10, Z13, Z7
-	VSUBPS      Z10, Z13, Z13
-	VMOVUPS     (R10)(DX*2), Z10
-	ADDQ        BX, R10
-	VMOVUPS     (R10), Z15
-	VMULPS      Z4, Z15, Z15
-	VFMADD231PS (R10)(DX*2), Z2, Z15
-	VMOVUPS     (R10)(DX*1), Z12
-	VMULPS      Z5, Z12, Z12
-	VADDPS      Z12, Z15, Z9
-	VSUBPS      Z12, Z15, Z15
-	VMOVUPS     (R10)(DX*2), Z12
-	ADDQ        BX, R10
-	VMOVUPS     (R10), Z11
-	VMULPS      Z4, Z11, Z11
-	VFMADD231PS (R10)(DX*2), Z2, Z11
-	VMOVUPS     (R10)(DX*1), Z8
-	VMULPS      Z5, Z8, Z8
-	VADDPS      Z8, Z11, Z6
-	VSUBPS      Z8, Z11, Z11
-	VMOVUPS     (R10)(DX*2), Z8
-	LEAQ        (R11)(R9*2), R10
-	ADDQ        R9, R10
-	VMULPS      Z0, Z7, Z14
-	VMOVUPS     Z14, (R11)
-	VMULPS      Z1, Z7, Z14
-	VFMADD231PS Z6, Z2, Z14
-	VMULPS      Z3, Z9, Z16
-	VADDPS      Z16, Z14, Z17
-	VSUBPS      Z16, Z14, Z14
-	VMOVUPS     Z17, (R11)(R9*1)
-	VMOVUPS     Z14, (R11)(R9*2)
-	VMULPS      Z4, Z7, Z14
-	VFMADD231PS Z6, Z2, Z14
-	VMULPS      Z5, Z9, Z17
-	VADDPS      Z17, Z14, Z16
-	VSUBPS      Z17, Z14, Z14
-	VMOVUPS     Z16, (R10)
-	VMOVUPS     Z14, (R10)(R9*1)
-	VMOVUPS     Z6, Z14
-	VMOVUPS     Z14, (R10)(R9*2)
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	LEAQ        (R11)(R9*2), R10
-	ADDQ        R9, R10
-	VMULPS      Z0, Z13, Z6
-	VMOVUPS     Z6, (R11)
-	VMULPS      Z1, Z13, Z6
-	VFMADD231PS Z11, Z2, Z6
-	VMULPS      Z3, Z15, Z9
-	VADDPS      Z9, Z6, Z7
-	VSUBPS      Z9, Z6, Z6
-	VMOVUPS     Z7, (R11)(R9*1)
-	VMOVUPS     Z6, (R11)(R9*2)
-	VMULPS      Z4, Z13, Z6
-	VFMADD231PS Z11, Z2, Z6
-	VMULPS      Z5, Z15, Z7
-	VADDPS      Z7, Z6, Z9
-	VSUBPS      Z7, Z6, Z6
-	VMOVUPS     Z9, (R10)
-	VMOVUPS     Z6, (R10)(R9*1)
-	VMOVUPS     Z11, Z6
-	VMOVUPS     Z6, (R10)(R9*2)
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	LEAQ        (R11)(R9*2), R10
-	ADDQ        R9, R10
-	VMULPS      Z0, Z10, Z11
-	VMOVUPS     Z11, (R11)
-	VMULPS      Z1, Z10, Z11
-	VFMADD231PS Z8, Z2, Z11
-	VMULPS      Z3, Z12, Z15
-	VADDPS      Z15, Z11, Z13
-	VSUBPS      Z15, Z11, Z11
-	VMOVUPS     Z13, (R11)(R9*1)
-	VMOVUPS     Z11, (R11)(R9*2)
-	VMULPS      Z4, Z10, Z11
-	VFMADD231PS Z8, Z2, Z11
-	VMULPS      Z5, Z12, Z13
-	VADDPS      Z13, Z11, Z15
-	VSUBPS      Z13, Z11, Z11
-	VMOVUPS     Z15, (R10)
-	VMOVUPS     Z11, (R10)(R9*1)
-	VMOVUPS     Z8, Z11
-	VMOVUPS     Z11, (R10)(R9*2)
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	ADDQ        SI, CX
-	ADDQ        R8, DI
-	DECQ        AX
-	JNZ         tile
-	VZEROUPPER
-	RET
-
-DATA wino16FilterAVX512_0<>+0(SB)/4, $(1.1377778)
-GLOBL wino16FilterAVX512_0<>(SB), RODATA|NOPTR, $4
-
-DATA wino16FilterAVX512_1<>+0(SB)/4, $(0.68840337)
-GLOBL wino16FilterAVX512_1<>(SB), RODATA|NOPTR, $4
-
-DATA wino16FilterAVX512_2<>+0(SB)/4, $(0.26890758)
-GLOBL wino16FilterAVX512_2<>(SB), RODATA|NOPTR, $4
-
-DATA wino16FilterAVX512_3<>+0(SB)/4, $(0.4302521)
-GLOBL wino16FilterAVX512_3<>(SB), RODATA|NOPTR, $4
-
-DATA wino16FilterAVX512_4<>+0(SB)/4, $(0.11951447)
-GLOBL wino16FilterAVX512_4<>(SB), RODATA|NOPTR, $4
-
-DATA wino16FilterAVX512_5<>+0(SB)/4, $(0.17927171)
-GLOBL wino16FilterAVX512_5<>(SB), RODATA|NOPTR, $4
-
-// func wino16OutputAVX512(n int, src *float32, ldt int, ldp int, bias *float32, low float32, dst *float32, ldd int)
-// Requires: AVX, AVX512F
-TEXT ·wino16OutputAVX512(SB), NOSPLIT, $0-64
-	MOVQ         n+0(FP), AX
-	MOVQ         src+8(FP), CX
-	MOVQ         ldt+16(FP), DX
-	MOVQ         ldp+24(FP), BX
-	MOVQ         dst+48(FP), SI
-	SHLQ         $0x02, DX
-	SHLQ         $0x02, BX
-	MOVQ         bias+32(FP), DI
-	MOVQ         ldd+56(FP), R8
-	SHLQ         $0x02, R8
-	VBROADCASTSS wino16OutputAVX512_0<>+0(SB), Z0
-	VBROADCASTSS wino16OutputAVX512_1<>+0(SB), Z1
-	VBROADCASTSS wino16OutputAVX512_2<>+0(SB), Z2
-	VBROADCASTSS wino16OutputAVX512_3<>+0(SB), Z3
-	VBROADCASTSS wino16OutputAVX512_4<>+0(SB), Z4
-	VBROADCASTSS wino16OutputAVX512_5<>+0(SB), Z5
-	VBROADCASTSS low+40(FP), Z6
-	LEAQ         (BX)(BX*2), R9
-	ADDQ         R9, R9
-
-tile:
-	MOVQ        CX, R10
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	VMOVUPS     (R10)(R9*1), Z7
-	VADDPS      (R10)(R9*2), Z7, Z7
-	VMOVUPS     (R11), Z8
-	VADDPS      (R11)(R9*1), Z8, Z8
-	VMOVUPS     (R10), Z9
-	VADDPS      Z7, Z9, Z9
-	VADDPS      Z8, Z9, Z9
-	VMULPS      Z2, Z7, Z10
-	VFMADD231PS Z8, Z3, Z10
-	ADDQ        BX, R10
-	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z8
-	VADDPS      (R10)(R9*2), Z8, Z8
-	VMOVUPS     (R11), Z7
-	VADDPS      (R11)(R9*1), Z7, Z7
-	VMOVUPS     (R10), Z11
-	VADDPS      Z8, Z11, Z11
-	VADDPS      Z7, Z11, Z11
-	VMULPS      Z2, Z8, Z12
-	VFMADD231PS Z7, Z3, Z12
-	ADDQ        BX, R10
-	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z7
-	VADDPS      (R10)(R9*2), Z7, Z7
-	VMOVUPS     (R11), Z8
-	VADDPS      (R11)(R9*1), Z8, Z8
-	VMOVUPS     (R10), Z13
-	VADDPS      Z7, Z13, Z13
-	VADDPS      Z8, Z13, Z13
-	VMULPS      Z2, Z7, Z14
-	VFMADD231PS Z8, Z3, Z14
-	ADDQ        BX, R10
-	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z8
-	VADDPS      (R10)(R9*2), Z8, Z8
-	VMOVUPS     (R11), Z7
-	VADDPS      (R11)(R9*1), Z7, Z7
-	VMOVUPS     (R10), Z15
-	VADDPS      Z8, Z15, Z15
-	VADDPS      Z7, Z15, Z15
-	VMULPS      Z2, Z8, Z16
-	VFMADD231PS Z7, Z3, Z16
-	ADDQ        BX, R10
-	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z7
-	VADDPS      (R10)(R9*2), Z7, Z7
-	VMOVUPS     (R11), Z8
-	VADDPS      (R11)(R9*1), Z8, Z8
-	VMOVUPS     (R10), Z17
-	VADDPS      Z7, Z17, Z17
-	VADDPS      Z8, Z17, Z17
-	VMULPS      Z2, Z7, Z18
-	VFMADD231PS Z8, Z3, Z18
-	ADDQ        BX, R10
-	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z8
-	VADDPS      (R10)(R9*2), Z8, Z8
-	VMOVUPS     (R11), Z7
-	VADDPS      (R11)(R9*1), Z7, Z7
-	VMOVUPS     (R10), Z19
-	VADDPS      Z8, Z19, Z19
-	VADDPS      Z7, Z19, Z19
-	VMULPS      Z2, Z8, Z20
-	VFMADD231PS Z7, Z3, Z20
-	MOVQ        SI, R10
-	VADDPS      Z13, Z11, Z7
-	VADDPS      Z17, Z15, Z8
-	VADDPS      Z7, Z9, Z21
-	VADDPS      Z8, Z21, Z21
-	VADDPS      (DI), Z21, Z21
-	VMAXPS      Z21, Z6, Z21
-	VMOVUPS     Z21, (R10)
-	VMULPS      Z2, Z7, Z21
-	VFMADD231PS Z8, Z3, Z21
-	VADDPS      (DI), Z21, Z21
-	VMAXPS      Z21, Z6, Z21
-	VMOVUPS     Z21, 128(R10)
-	VSUBPS      Z13, Z11, Z8
-	VSUBPS      Z17, Z15, Z7
-	VMULPS      Z0, Z8, Z21
-	VFMADD231PS Z7, Z1, Z21
-	VADDPS      (DI), Z21, Z21
-	VMAXPS      Z21, Z6, Z21
-	VMOVUPS     Z21, 64(R10)
-	VMOVUPS     Z19, Z21
-	VFMADD231PS Z8, Z4, Z21
-	VFMADD231PS Z7, Z5, Z21
-	VADDPS      (DI), Z21, Z21
-	VMAXPS      Z21, Z6, Z21
-	VMOVUPS     Z21, 192(R10)
-	LEAQ        (R10)(R8*2), R10
-	VADDPS      Z14, Z12, Z19
-	VADDPS      Z18, Z16, Z17
-	VADDPS      Z19, Z10, Z15
-	VADDPS      Z17, Z15, Z15
-	VADDPS      (DI), Z15, Z15
-	VMAXPS      Z15, Z6, Z15
-	VMOVUPS     Z15, (R10)
-	VMULPS      Z2, Z19, Z15
-	VFMADD231PS Z17, Z3, Z15
-	VADDPS      (DI), Z15, Z15
-	VMAXPS      Z15, Z6, Z15
-	VMOVUPS     Z15, 128(R10)
-	VSUBPS      Z14, Z12, Z17
-	VSUBPS      Z18, Z16, Z19
-	VMULPS      Z0, Z17, Z15
-	VFMADD231PS Z19, Z1, Z15
-	VADDPS      (DI), Z15, Z15
-	VMAXPS      Z15, Z6, Z15
-	VMOVUPS     Z15, 64(R10)
-	VMOVUPS     Z20, Z15
-	VFMADD231PS Z17, Z4, Z15
-	VFMADD231PS Z19, Z5, Z15
-	VADDPS      (DI), Z15, Z15
-	VMAXPS      Z15, Z6, Z15
-	VMOVUPS     Z15, 192(R10)
-	MOVQ        CX, R10
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	VMOVUPS     (R10)(R9*1), Z20
-	VSUBPS      (R10)(R9*2), Z20, Z20
-	VMOVUPS     (R11), Z18
-	VSUBPS      (R11)(R9*1), Z18, Z18
-	VMULPS      Z0, Z20, Z16
-	VFMADD231PS Z18, Z1, Z16
-	VMOVUPS     (R11)(R9*2), Z14
-	VFMADD231PS Z20, Z4, Z14
-	VFMADD231PS Z18, Z5, Z14
-	ADDQ        BX, R10
-	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z18
-	VSUBPS      (R10)(R9*2), Z18, Z18
-	VMOVUPS     (R11), Z20
-	VSUBPS      (R11)(R9*1), Z20, Z20
-	VMULPS      Z0, Z18, Z12
-	VFMADD231PS Z20, Z1, Z12
-	VMOVUPS     (R11)(R9*2), Z10
-	VFMADD231PS Z18, Z4, Z10
-	VFMADD231PS Z20, Z5, Z10
-	ADDQ        BX, R10
-	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z20
-	VSUBPS      (R10)(R9*2), Z20, Z20
-	VMOVUPS     (R11), Z18
-	VSUBPS      (R11)(R9*1), Z18, Z18
-	VMULPS      Z0, Z20, Z19
-	VFMADD231PS Z18, Z1, Z19
-	VMOVUPS     (R11)(R9*2), Z17
-	VFMADD231PS Z20, Z4, Z17
-	VFMADD231PS Z18, Z5, Z17
-	ADDQ        BX, R10
-	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z18
-	VSUBPS      (R10)(R9*2), Z18, Z18
-	VMOVUPS     (R11), Z20
-	VSUBPS      (R11)(R9*1), Z20, Z20
-	VMULPS      Z0, Z18, Z15
-	VFMADD231PS Z20, Z1, Z15
-	VMOVUPS     (R11)(R9*2), Z13
-	VFMADD231PS Z18, Z4, Z13
-	VFMADD231PS Z20, Z5, Z13
-	ADDQ        BX, R10
-	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z20
-	VSUBPS      (R10)(R9*2), Z20, Z20
-	VMOVUPS     (R11), Z18
-	VSUBPS      (R11)(R9*1), Z18, Z18
-	VMULPS      Z0, Z20, Z11
-	VFMADD231PS Z18, Z1, Z11
-	VMOVUPS     (R11)(R9*2), Z9
-	VFMADD231PS Z20, Z4, Z9
-	VFMADD231PS Z18, Z5, Z9
-	ADDQ        BX, R10
-	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z18
-	VSUBPS      (R10)(R9*2), Z18, Z18
-	VMOVUPS     (R11), Z20
-	VSUBPS      (R11)(R9*1), Z20, Z20
-	VMULPS      Z0, Z18, Z7
-	VFMADD231PS Z20, Z1, Z7
-	VMOVUPS     (R11)(R9*2), Z8
-	VFMADD231PS Z18, Z4, Z8
-	VFMADD231PS Z20, Z5, Z8
-	MOVQ        SI, R10
-	ADDQ        R8, R10
-	VADDPS      Z19, Z12, Z20
-	VADDPS      Z11, Z15, Z18
-	VADDPS      Z20, Z16, Z21
-	VADDPS      Z18, Z21, Z21
-	VADDPS      (DI), Z21, Z21
-	VMAXPS      Z21, Z6, Z21
-	VMOVUPS     Z21, (R10)
-	VMULPS      Z2, Z20, Z21
-	VFMADD231PS Z18, Z3, Z21
-	VADDPS      (DI), Z21, Z21
-	VMAXPS      Z21, Z6, Z21
-	VMOVUPS     Z21, 128(R10)
-	VSUBPS      Z19, Z12, Z18
-	VSUBPS      Z11, Z15, Z20
-	VMULPS      Z0, Z18, Z21
-	VFMADD231PS Z20, Z1, Z21
-	VADDPS      (DI), Z21, Z21
-	VMAXPS      Z21, Z6, Z21
-	VMOVUPS     Z21, 64(R10)
-	VMOVUPS     Z7, Z21
-	VFMADD231PS Z18, Z4, Z21
-	VFMADD231PS Z20, Z5, Z21
-	VADDPS      (DI), Z21, Z21
-	VMAXPS      Z21, Z6, Z21
-	VMOVUPS     Z21, 192(R10)
-	LEAQ        (R10)(R8*2), R10
-	VADDPS      Z17, Z10, Z7
-	VADDPS      Z9, Z13, Z11
-	VADDPS      Z7, Z14, Z15
-	VADDPS      Z11, Z15, Z15
-	VADDPS      (DI), Z15, Z15
-	VMAXPS      Z15, Z6, Z15
-	VMOVUPS     Z15, (R10)
-	VMULPS      Z2, Z7, Z15
-	VFMADD231PS Z11, Z3, Z15
-	VADDPS      (DI), Z15, Z15
-	VMAXPS      Z15, Z6, Z15
-	VMOVUPS     Z15, 128(R10)
-	VSUBPS      Z17, Z10, Z11
-	VSUBPS      Z9, Z13, Z7
-	VMULPS      Z0, Z11, Z15
-	VFMADD231PS Z7, Z1, Z15
-	VADDPS      (DI), Z15, Z15
-	VMAXPS      Z15, Z6, Z15
-	VMOVUPS     Z15, 64(R10)
-	VMOVUPS     Z8, Z15
-	VFMADD231PS Z11, Z4, Z15
-	VFMADD231PS Z7, Z5, Z15
-	VADDPS      (DI), Z15, Z15
-	VMAXPS      Z15, Z6, Z15
-	VMOVUPS     Z15, 192(R10)
-	ADDQ        DX, CX
-	ADDQ        $0x00000100, SI
-	DECQ        AX
-	JNZ         tile
-	VZEROUPPER
-	RET
-
-DATA wino16OutputAVX512_0<>+0(SB)/4, $(0.625)
-GLOBL wino16OutputAVX512_0<>(SB), RODATA|NOPTR, $4
-
-DATA wino16OutputAVX512_1<>+0(SB)/4, $(1.5)
-GLOBL wino16OutputAVX512_1<>(SB), RODATA|NOPTR, $4
-
-DATA wino16OutputAVX512_2<>+0(SB)/4, $(0.390625)
-GLOBL wino16OutputAVX512_2<>(SB), RODATA|NOPTR, $4
-
-DATA wino16OutputAVX512_3<>+0(SB)/4, $(2.25)
-GLOBL wino16OutputAVX512_3<>(SB), RODATA|NOPTR, $4
-
-DATA wino16OutputAVX512_4<>+0(SB)/4, $(0.24414062)
-GLOBL wino16OutputAVX512_4<>(SB), RODATA|NOPTR, $4
-
-DATA wino16OutputAVX512_5<>+0(SB)/4, $(3.375)
-GLOBL wino16OutputAVX512_5<>(SB), RODATA|NOPTR, $4
-
-// func wino16InputStreamAVX512(n int, src *float32, lds int, dst *float32, ldt int, ldp int)
+// func wino16InputStreamAVX512(n int, src *float32, lds int, top int, rows int, left int, first int, last2 int, last int, dst *float32, ldt int, ldp int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·wino16InputStreamAVX512(SB), NOSPLIT, $0-48
-	MOVQ         n+0(FP), AX
-	MOVQ         src+8(FP), CX
-	MOVQ         lds+16(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         dst+24(FP), BX
-	MOVQ         ldt+32(FP), SI
-	MOVQ         ldp+40(FP), DI
+TEXT ·wino16InputStreamAVX512(SB), NOSPLIT, $48-96
+	MOVQ   src+8(FP), AX
+	MOVQ   lds+16(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   left+40(FP), BX
+	SHLQ   $0x02, CX
+	IMUL3Q $0x40, BX, BX
+	SUBQ   BX, AX
+	LEAQ   wino16InputStreamAVX512_zeros<>+0(SB), BX
+	XORL   SI, SI
+	SUBQ   top+24(FP), SI
+	MOVQ   BX, DI
+	MOVQ   $0x00000000, (SP)
+	CMPQ   SI, DX
+	JCC    row0
+	MOVQ   AX, DI
+	MOVQ   $0x00000100, (SP)
+	ADDQ   CX, AX
+
+row0:
+	INCQ SI
+	MOVQ BX, R8
+	MOVQ $0x00000000, 8(SP)
+	CMPQ SI, DX
+	JCC  row1
+	MOVQ AX, R8
+	MOVQ $0x00000100, 8(SP)
+	ADDQ CX, AX
+
+row1:
+	INCQ SI
+	MOVQ BX, R9
+	MOVQ $0x00000000, 16(SP)
+	CMPQ SI, DX
+	JCC  row2
+	MOVQ AX, R9
+	MOVQ $0x00000100, 16(SP)
+	ADDQ CX, AX
+
+row2:
+	INCQ SI
+	MOVQ BX, R10
+	MOVQ $0x00000000, 24(SP)
+	CMPQ SI, DX
+	JCC  row3
+	MOVQ AX, R10
+	MOVQ $0x00000100, 24(SP)
+	ADDQ CX, AX
+
+row3:
+	INCQ SI
+	MOVQ BX, R11
+	MOVQ $0x00000000, 32(SP)
+	CMPQ SI, DX
+	JCC  row4
+	MOVQ AX, R11
+	MOVQ $0x00000100, 32(SP)
+	ADDQ CX, AX
+
+row4:
+	INCQ SI
+	MOVQ $0x00000000, 40(SP)
+	CMPQ SI, DX
+	JCC  row5
+	MOVQ AX, BX
+	MOVQ $0x00000100, 40(SP)
+	ADDQ CX, AX
+
+row5:
+	MOVQ         first+48(FP), AX
+	MOVQ         n+0(FP), CX
+	MOVQ         dst+72(FP), DX
+	MOVQ         ldt+80(FP), SI
+	MOVQ         ldp+88(FP), R12
 	SHLQ         $0x02, SI
-	SHLQ         $0x02, DI
+	SHLQ         $0x02, R12
 	VBROADCASTSS wino16InputStreamAVX512_0<>+0(SB), Z0
 	VBROADCASTSS wino16InputStreamAVX512_1<>+0(SB), Z1
 	VBROADCASTSS wino16InputStreamAVX512_2<>+0(SB), Z2
@@ -6731,314 +6683,445 @@ TEXT ·wino16InputStreamAVX512(SB), NOSPLIT, $0-48
 	VBROADCASTSS wino16InputStreamAVX512_7<>+0(SB), Z7
 
 tile:
-	MOVQ         BX, R10
-	MOVQ         CX, R8
-	LEAQ         (R8)(DX*2), R9
-	ADDQ         DX, R9
-	VMOVUPS      (R9)(DX*1), Z8
-	VFNMADD231PS (R8)(DX*2), Z0, Z8
-	VFMADD231PS  (R8), Z1, Z8
-	VMOVUPS      (R8)(DX*2), Z9
+	MOVQ         DX, R13
+	TESTL        $0x00000001, AX
+	JEQ          outside0_0
+	VMOVUPS      (R11), Z8
+	VFNMADD231PS (R9), Z0, Z8
+	VFMADD231PS  (DI), Z1, Z8
+	VMOVUPS      (R9), Z9
 	VMULPS       Z2, Z9, Z9
-	VSUBPS       (R9)(DX*1), Z9, Z9
-	VMOVUPS      (R8)(DX*1), Z10
+	VSUBPS       (R11), Z9, Z9
+	VMOVUPS      (R8), Z10
 	VMULPS       Z3, Z10, Z10
-	VFNMADD231PS (R9), Z4, Z10
+	VFNMADD231PS (R10), Z4, Z10
 	VADDPS       Z10, Z9, Z11
 	VSUBPS       Z10, Z9, Z9
-	VMOVUPS      64(R9)(DX*1), Z10
-	VFNMADD231PS 64(R8)(DX*2), Z0, Z10
-	VFMADD231PS  64(R8), Z1, Z10
-	VMOVUPS      64(R8)(DX*2), Z12
+
+inside0_0:
+	TESTL        $0x00000002, AX
+	JEQ          outside0_1
+	VMOVUPS      64(R11), Z10
+	VFNMADD231PS 64(R9), Z0, Z10
+	VFMADD231PS  64(DI), Z1, Z10
+	VMOVUPS      64(R9), Z12
 	VMULPS       Z2, Z12, Z12
-	VSUBPS       64(R9)(DX*1), Z12, Z12
-	VMOVUPS      64(R8)(DX*1), Z13
+	VSUBPS       64(R11), Z12, Z12
+	VMOVUPS      64(R8), Z13
 	VMULPS       Z3, Z13, Z13
-	VFNMADD231PS 64(R9), Z4, Z13
+	VFNMADD231PS 64(R10), Z4, Z13
 	VADDPS       Z13, Z12, Z14
 	VSUBPS       Z13, Z12, Z12
-	VMOVUPS      128(R9)(DX*1), Z13
-	VFNMADD231PS 128(R8)(DX*2), Z0, Z13
-	VFMADD231PS  128(R8), Z1, Z13
-	VMOVUPS      128(R8)(DX*2), Z15
+
+inside0_1:
+	TESTL        $0x00000004, AX
+	JEQ          outside0_2
+	VMOVUPS      128(R11), Z13
+	VFNMADD231PS 128(R9), Z0, Z13
+	VFMADD231PS  128(DI), Z1, Z13
+	VMOVUPS      128(R9), Z15
 	VMULPS       Z2, Z15, Z15
-	VSUBPS       128(R9)(DX*1), Z15, Z15
-	VMOVUPS      128(R8)(DX*1), Z16
+	VSUBPS       128(R11), Z15, Z15
+	VMOVUPS      128(R8), Z16
 	VMULPS       Z3, Z16, Z16
-	VFNMADD231PS 128(R9), Z4, Z16
+	VFNMADD231PS 128(R10), Z4, Z16
 	VADDPS       Z16, Z15, Z17
 	VSUBPS       Z16, Z15, Z15
-	VMOVUPS      192(R9)(DX*1), Z16
-	VFNMADD231PS 192(R8)(DX*2), Z0, Z16
-	VFMADD231PS  192(R8), Z1, Z16
-	VMOVUPS      192(R8)(DX*2), Z18
+
+inside0_2:
+	TESTL        $0x00000008, AX
+	JEQ          outside0_3
+	VMOVUPS      192(R11), Z16
+	VFNMADD231PS 192(R9), Z0, Z16
+	VFMADD231PS  192(DI), Z1, Z16
+	VMOVUPS      192(R9), Z18
 	VMULPS       Z2, Z18, Z18
-	VSUBPS       192(R9)(DX*1), Z18, Z18
-	VMOVUPS      192(R8)(DX*1), Z19
+	VSUBPS       192(R11), Z18, Z18
+	VMOVUPS      192(R8), Z19
 	VMULPS       Z3, Z19, Z19
-	VFNMADD231PS 192(R9), Z4, Z19
+	VFNMADD231PS 192(R10), Z4, Z19
 	VADDPS       Z19, Z18, Z20
 	VSUBPS       Z19, Z18, Z18
-	VMOVUPS      256(R9)(DX*1), Z19
-	VFNMADD231PS 256(R8)(DX*2), Z0, Z19
-	VFMADD231PS  256(R8), Z1, Z19
-	VMOVUPS      256(R8)(DX*2), Z21
+
+inside0_3:
+	TESTL        $0x00000010, AX
+	JEQ          outside0_4
+	VMOVUPS      256(R11), Z19
+	VFNMADD231PS 256(R9), Z0, Z19
+	VFMADD231PS  256(DI), Z1, Z19
+	VMOVUPS      256(R9), Z21
 	VMULPS       Z2, Z21, Z21
-	VSUBPS       256(R9)(DX*1), Z21, Z21
-	VMOVUPS      256(R8)(DX*1), Z22
+	VSUBPS       256(R11), Z21, Z21
+	VMOVUPS      256(R8), Z22
 	VMULPS       Z3, Z22, Z22
-	VFNMADD231PS 256(R9), Z4, Z22
+	VFNMADD231PS 256(R10), Z4, Z22
 	VADDPS       Z22, Z21, Z23
 	VSUBPS       Z22, Z21, Z21
-	VMOVUPS      320(R9)(DX*1), Z22
-	VFNMADD231PS 320(R8)(DX*2), Z0, Z22
-	VFMADD231PS  320(R8), Z1, Z22
-	VMOVUPS      320(R8)(DX*2), Z24
+
+inside0_4:
+	TESTL        $0x00000020, AX
+	JEQ          outside0_5
+	VMOVUPS      320(R11), Z22
+	VFNMADD231PS 320(R9), Z0, Z22
+	VFMADD231PS  320(DI), Z1, Z22
+	VMOVUPS      320(R9), Z24
 	VMULPS       Z2, Z24, Z24
-	VSUBPS       320(R9)(DX*1), Z24, Z24
-	VMOVUPS      320(R8)(DX*1), Z25
+	VSUBPS       320(R11), Z24, Z24
+	VMOVUPS      320(R8), Z25
 	VMULPS       Z3, Z25, Z25
-	VFNMADD231PS 320(R9), Z4, Z25
+	VFNMADD231PS 320(R10), Z4, Z25
 	VADDPS       Z25, Z24, Z26
 	VSUBPS       Z25, Z24, Z24
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+
+inside0_5:
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Z19, Z25
 	VFNMADD231PS Z13, Z0, Z25
 	VFMADD231PS  Z8, Z1, Z25
-	VMOVNTPS     Z25, (R10)
+	VMOVNTPS     Z25, (R13)
 	VMULPS       Z2, Z13, Z25
 	VSUBPS       Z19, Z25, Z25
 	VMULPS       Z3, Z10, Z27
 	VFNMADD231PS Z16, Z4, Z27
 	VADDPS       Z27, Z25, Z28
 	VSUBPS       Z27, Z25, Z25
-	VMOVNTPS     Z28, (R10)(DI*1)
-	VMOVNTPS     Z25, (R10)(DI*2)
+	VMOVNTPS     Z28, (R13)(R12*1)
+	VMOVNTPS     Z25, (R13)(R12*2)
 	VMOVUPS      Z19, Z25
 	VFNMADD231PS Z13, Z5, Z25
 	VMULPS       Z6, Z16, Z28
 	VFNMADD231PS Z10, Z7, Z28
 	VADDPS       Z28, Z25, Z27
 	VSUBPS       Z28, Z25, Z25
-	VMOVNTPS     Z27, (R8)
-	VMOVNTPS     Z25, (R8)(DI*1)
+	VMOVNTPS     Z27, (R14)
+	VMOVNTPS     Z25, (R14)(R12*1)
 	VMOVUPS      Z22, Z25
 	VFNMADD231PS Z16, Z0, Z25
 	VFMADD231PS  Z10, Z1, Z25
-	VMOVNTPS     Z25, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+	VMOVNTPS     Z25, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Z23, Z22
 	VFNMADD231PS Z17, Z0, Z22
 	VFMADD231PS  Z11, Z1, Z22
-	VMOVNTPS     Z22, (R10)
+	VMOVNTPS     Z22, (R13)
 	VMULPS       Z2, Z17, Z22
 	VSUBPS       Z23, Z22, Z22
 	VMULPS       Z3, Z14, Z19
 	VFNMADD231PS Z20, Z4, Z19
 	VADDPS       Z19, Z22, Z16
 	VSUBPS       Z19, Z22, Z22
-	VMOVNTPS     Z16, (R10)(DI*1)
-	VMOVNTPS     Z22, (R10)(DI*2)
+	VMOVNTPS     Z16, (R13)(R12*1)
+	VMOVNTPS     Z22, (R13)(R12*2)
 	VMOVUPS      Z23, Z22
 	VFNMADD231PS Z17, Z5, Z22
 	VMULPS       Z6, Z20, Z16
 	VFNMADD231PS Z14, Z7, Z16
 	VADDPS       Z16, Z22, Z19
 	VSUBPS       Z16, Z22, Z22
-	VMOVNTPS     Z19, (R8)
-	VMOVNTPS     Z22, (R8)(DI*1)
+	VMOVNTPS     Z19, (R14)
+	VMOVNTPS     Z22, (R14)(R12*1)
 	VMOVUPS      Z26, Z22
 	VFNMADD231PS Z20, Z0, Z22
 	VFMADD231PS  Z14, Z1, Z22
-	VMOVNTPS     Z22, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+	VMOVNTPS     Z22, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Z21, Z26
 	VFNMADD231PS Z15, Z0, Z26
 	VFMADD231PS  Z9, Z1, Z26
-	VMOVNTPS     Z26, (R10)
+	VMOVNTPS     Z26, (R13)
 	VMULPS       Z2, Z15, Z26
 	VSUBPS       Z21, Z26, Z26
 	VMULPS       Z3, Z12, Z23
 	VFNMADD231PS Z18, Z4, Z23
 	VADDPS       Z23, Z26, Z20
 	VSUBPS       Z23, Z26, Z26
-	VMOVNTPS     Z20, (R10)(DI*1)
-	VMOVNTPS     Z26, (R10)(DI*2)
+	VMOVNTPS     Z20, (R13)(R12*1)
+	VMOVNTPS     Z26, (R13)(R12*2)
 	VMOVUPS      Z21, Z26
 	VFNMADD231PS Z15, Z5, Z26
 	VMULPS       Z6, Z18, Z20
 	VFNMADD231PS Z12, Z7, Z20
 	VADDPS       Z20, Z26, Z23
 	VSUBPS       Z20, Z26, Z26
-	VMOVNTPS     Z23, (R8)
-	VMOVNTPS     Z26, (R8)(DI*1)
+	VMOVNTPS     Z23, (R14)
+	VMOVNTPS     Z26, (R14)(R12*1)
 	VMOVUPS      Z24, Z26
 	VFNMADD231PS Z18, Z0, Z26
 	VFMADD231PS  Z12, Z1, Z26
-	VMOVNTPS     Z26, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	MOVQ         CX, R8
-	LEAQ         (R8)(DX*2), R9
-	ADDQ         DX, R9
-	VMOVUPS      (R9)(DX*1), Z24
-	VFNMADD231PS (R8)(DX*2), Z5, Z24
-	VMOVUPS      (R9), Z21
+	VMOVNTPS     Z26, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	TESTL        $0x00000001, AX
+	JEQ          outside1_0
+	VMOVUPS      (R11), Z24
+	VFNMADD231PS (R9), Z5, Z24
+	VMOVUPS      (R10), Z21
 	VMULPS       Z6, Z21, Z21
-	VFNMADD231PS (R8)(DX*1), Z7, Z21
+	VFNMADD231PS (R8), Z7, Z21
 	VADDPS       Z21, Z24, Z18
 	VSUBPS       Z21, Z24, Z24
-	VMOVUPS      (R9)(DX*2), Z21
-	VFNMADD231PS (R9), Z0, Z21
-	VFMADD231PS  (R8)(DX*1), Z1, Z21
-	VMOVUPS      64(R9)(DX*1), Z15
-	VFNMADD231PS 64(R8)(DX*2), Z5, Z15
-	VMOVUPS      64(R9), Z12
+	VMOVUPS      (BX), Z21
+	VFNMADD231PS (R10), Z0, Z21
+	VFMADD231PS  (R8), Z1, Z21
+
+inside1_0:
+	TESTL        $0x00000002, AX
+	JEQ          outside1_1
+	VMOVUPS      64(R11), Z15
+	VFNMADD231PS 64(R9), Z5, Z15
+	VMOVUPS      64(R10), Z12
 	VMULPS       Z6, Z12, Z12
-	VFNMADD231PS 64(R8)(DX*1), Z7, Z12
+	VFNMADD231PS 64(R8), Z7, Z12
 	VADDPS       Z12, Z15, Z9
 	VSUBPS       Z12, Z15, Z15
-	VMOVUPS      64(R9)(DX*2), Z12
-	VFNMADD231PS 64(R9), Z0, Z12
-	VFMADD231PS  64(R8)(DX*1), Z1, Z12
-	VMOVUPS      128(R9)(DX*1), Z26
-	VFNMADD231PS 128(R8)(DX*2), Z5, Z26
-	VMOVUPS      128(R9), Z23
+	VMOVUPS      64(BX), Z12
+	VFNMADD231PS 64(R10), Z0, Z12
+	VFMADD231PS  64(R8), Z1, Z12
+
+inside1_1:
+	TESTL        $0x00000004, AX
+	JEQ          outside1_2
+	VMOVUPS      128(R11), Z26
+	VFNMADD231PS 128(R9), Z5, Z26
+	VMOVUPS      128(R10), Z23
 	VMULPS       Z6, Z23, Z23
-	VFNMADD231PS 128(R8)(DX*1), Z7, Z23
+	VFNMADD231PS 128(R8), Z7, Z23
 	VADDPS       Z23, Z26, Z20
 	VSUBPS       Z23, Z26, Z26
-	VMOVUPS      128(R9)(DX*2), Z23
-	VFNMADD231PS 128(R9), Z0, Z23
-	VFMADD231PS  128(R8)(DX*1), Z1, Z23
-	VMOVUPS      192(R9)(DX*1), Z17
-	VFNMADD231PS 192(R8)(DX*2), Z5, Z17
-	VMOVUPS      192(R9), Z14
+	VMOVUPS      128(BX), Z23
+	VFNMADD231PS 128(R10), Z0, Z23
+	VFMADD231PS  128(R8), Z1, Z23
+
+inside1_2:
+	TESTL        $0x00000008, AX
+	JEQ          outside1_3
+	VMOVUPS      192(R11), Z17
+	VFNMADD231PS 192(R9), Z5, Z17
+	VMOVUPS      192(R10), Z14
 	VMULPS       Z6, Z14, Z14
-	VFNMADD231PS 192(R8)(DX*1), Z7, Z14
+	VFNMADD231PS 192(R8), Z7, Z14
 	VADDPS       Z14, Z17, Z11
 	VSUBPS       Z14, Z17, Z17
-	VMOVUPS      192(R9)(DX*2), Z14
-	VFNMADD231PS 192(R9), Z0, Z14
-	VFMADD231PS  192(R8)(DX*1), Z1, Z14
-	VMOVUPS      256(R9)(DX*1), Z22
-	VFNMADD231PS 256(R8)(DX*2), Z5, Z22
-	VMOVUPS      256(R9), Z19
+	VMOVUPS      192(BX), Z14
+	VFNMADD231PS 192(R10), Z0, Z14
+	VFMADD231PS  192(R8), Z1, Z14
+
+inside1_3:
+	TESTL        $0x00000010, AX
+	JEQ          outside1_4
+	VMOVUPS      256(R11), Z22
+	VFNMADD231PS 256(R9), Z5, Z22
+	VMOVUPS      256(R10), Z19
 	VMULPS       Z6, Z19, Z19
-	VFNMADD231PS 256(R8)(DX*1), Z7, Z19
+	VFNMADD231PS 256(R8), Z7, Z19
 	VADDPS       Z19, Z22, Z16
 	VSUBPS       Z19, Z22, Z22
-	VMOVUPS      256(R9)(DX*2), Z19
-	VFNMADD231PS 256(R9), Z0, Z19
-	VFMADD231PS  256(R8)(DX*1), Z1, Z19
-	VMOVUPS      320(R9)(DX*1), Z13
-	VFNMADD231PS 320(R8)(DX*2), Z5, Z13
-	VMOVUPS      320(R9), Z10
+	VMOVUPS      256(BX), Z19
+	VFNMADD231PS 256(R10), Z0, Z19
+	VFMADD231PS  256(R8), Z1, Z19
+
+inside1_4:
+	TESTL        $0x00000020, AX
+	JEQ          outside1_5
+	VMOVUPS      320(R11), Z13
+	VFNMADD231PS 320(R9), Z5, Z13
+	VMOVUPS      320(R10), Z10
 	VMULPS       Z6, Z10, Z10
-	VFNMADD231PS 320(R8)(DX*1), Z7, Z10
+	VFNMADD231PS 320(R8), Z7, Z10
 	VADDPS       Z10, Z13, Z8
 	VSUBPS       Z10, Z13, Z13
-	VMOVUPS      320(R9)(DX*2), Z10
-	VFNMADD231PS 320(R9), Z0, Z10
-	VFMADD231PS  320(R8)(DX*1), Z1, Z10
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+	VMOVUPS      320(BX), Z10
+	VFNMADD231PS 320(R10), Z0, Z10
+	VFMADD231PS  320(R8), Z1, Z10
+
+inside1_5:
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Z16, Z25
 	VFNMADD231PS Z20, Z0, Z25
 	VFMADD231PS  Z18, Z1, Z25
-	VMOVNTPS     Z25, (R10)
+	VMOVNTPS     Z25, (R13)
 	VMULPS       Z2, Z20, Z25
 	VSUBPS       Z16, Z25, Z25
 	VMULPS       Z3, Z9, Z27
 	VFNMADD231PS Z11, Z4, Z27
 	VADDPS       Z27, Z25, Z28
 	VSUBPS       Z27, Z25, Z25
-	VMOVNTPS     Z28, (R10)(DI*1)
-	VMOVNTPS     Z25, (R10)(DI*2)
+	VMOVNTPS     Z28, (R13)(R12*1)
+	VMOVNTPS     Z25, (R13)(R12*2)
 	VMOVUPS      Z16, Z25
 	VFNMADD231PS Z20, Z5, Z25
 	VMULPS       Z6, Z11, Z28
 	VFNMADD231PS Z9, Z7, Z28
 	VADDPS       Z28, Z25, Z27
 	VSUBPS       Z28, Z25, Z25
-	VMOVNTPS     Z27, (R8)
-	VMOVNTPS     Z25, (R8)(DI*1)
+	VMOVNTPS     Z27, (R14)
+	VMOVNTPS     Z25, (R14)(R12*1)
 	VMOVUPS      Z8, Z25
 	VFNMADD231PS Z11, Z0, Z25
 	VFMADD231PS  Z9, Z1, Z25
-	VMOVNTPS     Z25, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+	VMOVNTPS     Z25, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Z22, Z8
 	VFNMADD231PS Z26, Z0, Z8
 	VFMADD231PS  Z24, Z1, Z8
-	VMOVNTPS     Z8, (R10)
+	VMOVNTPS     Z8, (R13)
 	VMULPS       Z2, Z26, Z8
 	VSUBPS       Z22, Z8, Z8
 	VMULPS       Z3, Z15, Z16
 	VFNMADD231PS Z17, Z4, Z16
 	VADDPS       Z16, Z8, Z11
 	VSUBPS       Z16, Z8, Z8
-	VMOVNTPS     Z11, (R10)(DI*1)
-	VMOVNTPS     Z8, (R10)(DI*2)
+	VMOVNTPS     Z11, (R13)(R12*1)
+	VMOVNTPS     Z8, (R13)(R12*2)
 	VMOVUPS      Z22, Z8
 	VFNMADD231PS Z26, Z5, Z8
 	VMULPS       Z6, Z17, Z11
 	VFNMADD231PS Z15, Z7, Z11
 	VADDPS       Z11, Z8, Z16
 	VSUBPS       Z11, Z8, Z8
-	VMOVNTPS     Z16, (R8)
-	VMOVNTPS     Z8, (R8)(DI*1)
+	VMOVNTPS     Z16, (R14)
+	VMOVNTPS     Z8, (R14)(R12*1)
 	VMOVUPS      Z13, Z8
 	VFNMADD231PS Z17, Z0, Z8
 	VFMADD231PS  Z15, Z1, Z8
-	VMOVNTPS     Z8, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	LEAQ         (R10)(DI*2), R8
-	ADDQ         DI, R8
+	VMOVNTPS     Z8, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	LEAQ         (R13)(R12*2), R14
+	ADDQ         R12, R14
 	VMOVUPS      Z19, Z13
 	VFNMADD231PS Z23, Z0, Z13
 	VFMADD231PS  Z21, Z1, Z13
-	VMOVNTPS     Z13, (R10)
+	VMOVNTPS     Z13, (R13)
 	VMULPS       Z2, Z23, Z13
 	VSUBPS       Z19, Z13, Z13
 	VMULPS       Z3, Z12, Z22
 	VFNMADD231PS Z14, Z4, Z22
 	VADDPS       Z22, Z13, Z17
 	VSUBPS       Z22, Z13, Z13
-	VMOVNTPS     Z17, (R10)(DI*1)
-	VMOVNTPS     Z13, (R10)(DI*2)
+	VMOVNTPS     Z17, (R13)(R12*1)
+	VMOVNTPS     Z13, (R13)(R12*2)
 	VMOVUPS      Z19, Z13
 	VFNMADD231PS Z23, Z5, Z13
 	VMULPS       Z6, Z14, Z17
 	VFNMADD231PS Z12, Z7, Z17
 	VADDPS       Z17, Z13, Z22
 	VSUBPS       Z17, Z13, Z13
-	VMOVNTPS     Z22, (R8)
-	VMOVNTPS     Z13, (R8)(DI*1)
+	VMOVNTPS     Z22, (R14)
+	VMOVNTPS     Z13, (R14)(R12*1)
 	VMOVUPS      Z10, Z13
 	VFNMADD231PS Z14, Z0, Z13
 	VFMADD231PS  Z12, Z1, Z13
-	VMOVNTPS     Z13, (R8)(DI*2)
-	LEAQ         (R8)(DI*2), R10
-	ADDQ         DI, R10
-	ADDQ         $0x00000100, CX
-	ADDQ         SI, BX
-	DECQ         AX
-	JNZ          tile
+	VMOVNTPS     Z13, (R14)(R12*2)
+	LEAQ         (R14)(R12*2), R13
+	ADDQ         R12, R13
+	ADDQ         (SP), DI
+	ADDQ         8(SP), R8
+	ADDQ         16(SP), R9
+	ADDQ         24(SP), R10
+	ADDQ         32(SP), R11
+	ADDQ         40(SP), BX
+	ADDQ         SI, DX
+	MOVL         $0x0000003f, AX
+	DECQ         CX
+	JZ           done
+	CMPQ         CX, $0x02
+	JGT          tile
+	MOVQ         last2+56(FP), AX
+	JEQ          tile
+	MOVQ         last+64(FP), AX
+	JMP          tile
+
+done:
 	SFENCE
 	VZEROUPPER
 	RET
+
+outside0_0:
+	VPXORD Z8, Z8, Z8
+	VPXORD Z11, Z11, Z11
+	VPXORD Z9, Z9, Z9
+	JMP    inside0_0
+
+outside0_1:
+	VPXORD Z10, Z10, Z10
+	VPXORD Z14, Z14, Z14
+	VPXORD Z12, Z12, Z12
+	JMP    inside0_1
+
+outside0_2:
+	VPXORD Z13, Z13, Z13
+	VPXORD Z17, Z17, Z17
+	VPXORD Z15, Z15, Z15
+	JMP    inside0_2
+
+outside0_3:
+	VPXORD Z16, Z16, Z16
+	VPXORD Z20, Z20, Z20
+	VPXORD Z18, Z18, Z18
+	JMP    inside0_3
+
+outside0_4:
+	VPXORD Z19, Z19, Z19
+	VPXORD Z23, Z23, Z23
+	VPXORD Z21, Z21, Z21
+	JMP    inside0_4
+
+outside0_5:
+	VPXORD Z22, Z22, Z22
+	VPXORD Z26, Z26, Z26
+	VPXORD Z24, Z24, Z24
+	JMP    inside0_5
+
+outside1_0:
+	VPXORD Z18, Z18, Z18
+	VPXORD Z24, Z24, Z24
+	VPXORD Z21, Z21, Z21
+	JMP    inside1_0
+
+outside1_1:
+	VPXORD Z9, Z9, Z9
+	VPXORD Z15, Z15, Z15
+	VPXORD Z12, Z12, Z12
+	JMP    inside1_1
+
+outside1_2:
+	VPXORD Z20, Z20, Z20
+	VPXORD Z26, Z26, Z26
+	VPXORD Z23, Z23, Z23
+	JMP    inside1_2
+
+outside1_3:
+	VPXORD Z11, Z11, Z11
+	VPXORD Z17, Z17, Z17
+	VPXORD Z14, Z14, Z14
+	JMP    inside1_3
+
+outside1_4:
+	VPXORD Z16, Z16, Z16
+	VPXORD Z22, Z22, Z22
+	VPXORD Z19, Z19, Z19
+	JMP    inside1_4
+
+outside1_5:
+	VPXORD Z8, Z8, Z8
+	VPXORD Z13, Z13, Z13
+	VPXORD Z10, Z10, Z10
+	JMP    inside1_5
+
+DATA wino16InputStreamAVX512_zeros<>+376(SB)/8, $0x0000000000000000
+GLOBL wino16InputStreamAVX512_zeros<>(SB), RODATA|NOPTR, $384
 
 DATA wino16InputStreamAVX512_0<>+0(SB)/4, $(2.640625)
 GLOBL wino16InputStreamAVX512_0<>(SB), RODATA|NOPTR, $4
@@ -7064,248 +7147,407 @@ GLOBL wino16InputStreamAVX512_6<>(SB), RODATA|NOPTR, $4
 DATA wino16InputStreamAVX512_7<>+0(SB)/4, $(0.5859375)
 GLOBL wino16InputStreamAVX512_7<>(SB), RODATA|NOPTR, $4
 
-// func wino16GradientStreamAVX512(n int, src *float32, lds int, dst *float32, ldt int, ldp int)
+// func wino16GradientStreamAVX512(n int, src *float32, lds int, top int, rows int, left int, first int, last2 int, last int, dst *float32, ldt int, ldp int, sums *float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·wino16GradientStreamAVX512(SB), NOSPLIT, $0-48
-	MOVQ         n+0(FP), AX
-	MOVQ         src+8(FP), CX
-	MOVQ         lds+16(FP), DX
-	SHLQ         $0x02, DX
-	MOVQ         dst+24(FP), BX
-	MOVQ         ldt+32(FP), SI
-	MOVQ         ldp+40(FP), DI
+TEXT ·wino16GradientStreamAVX512(SB), NOSPLIT, $32-104
+	MOVQ   src+8(FP), AX
+	MOVQ   lds+16(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   left+40(FP), BX
+	SHLQ   $0x02, CX
+	IMUL3Q $0x40, BX, BX
+	SUBQ   BX, AX
+	LEAQ   wino16GradientStreamAVX512_zeros<>+0(SB), BX
+	XORL   SI, SI
+	SUBQ   top+24(FP), SI
+	MOVQ   BX, DI
+	MOVQ   $0x00000000, (SP)
+	CMPQ   SI, DX
+	JCC    row0
+	MOVQ   AX, DI
+	MOVQ   $0x00000100, (SP)
+	ADDQ   CX, AX
+
+row0:
+	INCQ SI
+	MOVQ BX, R8
+	MOVQ $0x00000000, 8(SP)
+	CMPQ SI, DX
+	JCC  row1
+	MOVQ AX, R8
+	MOVQ $0x00000100, 8(SP)
+	ADDQ CX, AX
+
+row1:
+	INCQ SI
+	MOVQ BX, R9
+	MOVQ $0x00000000, 16(SP)
+	CMPQ SI, DX
+	JCC  row2
+	MOVQ AX, R9
+	MOVQ $0x00000100, 16(SP)
+	ADDQ CX, AX
+
+row2:
+	INCQ SI
+	MOVQ $0x00000000, 24(SP)
+	CMPQ SI, DX
+	JCC  row3
+	MOVQ AX, BX
+	MOVQ $0x00000100, 24(SP)
+	ADDQ CX, AX
+
+row3:
+	MOVQ         first+48(FP), AX
+	MOVQ         n+0(FP), CX
+	MOVQ         dst+72(FP), DX
+	MOVQ         ldt+80(FP), SI
+	MOVQ         ldp+88(FP), R10
 	SHLQ         $0x02, SI
-	SHLQ         $0x02, DI
+	SHLQ         $0x02, R10
 	VBROADCASTSS wino16GradientStreamAVX512_0<>+0(SB), Z0
 	VBROADCASTSS wino16GradientStreamAVX512_1<>+0(SB), Z1
 	VBROADCASTSS wino16GradientStreamAVX512_2<>+0(SB), Z2
 	VBROADCASTSS wino16GradientStreamAVX512_3<>+0(SB), Z3
 	VBROADCASTSS wino16GradientStreamAVX512_4<>+0(SB), Z4
 	VBROADCASTSS wino16GradientStreamAVX512_5<>+0(SB), Z5
+	VPXORD       Z6, Z6, Z6
 
 tile:
-	MOVQ        BX, R10
-	MOVQ        CX, R8
-	LEAQ        (R8)(DX*2), R9
-	ADDQ        DX, R9
-	VMOVUPS     (R8), Z6
-	VMOVUPS     (R8), Z7
-	VFMADD231PS (R8)(DX*2), Z0, Z7
-	VMOVUPS     (R8)(DX*1), Z8
-	VMULPS      Z1, Z8, Z8
-	VFMADD231PS (R9), Z2, Z8
-	VADDPS      Z8, Z7, Z9
-	VSUBPS      Z8, Z7, Z7
-	VMOVUPS     64(R8), Z8
-	VMOVUPS     64(R8), Z10
-	VFMADD231PS 64(R8)(DX*2), Z0, Z10
-	VMOVUPS     64(R8)(DX*1), Z11
-	VMULPS      Z1, Z11, Z11
-	VFMADD231PS 64(R9), Z2, Z11
-	VADDPS      Z11, Z10, Z12
-	VSUBPS      Z11, Z10, Z10
-	VMOVUPS     128(R8), Z11
-	VMOVUPS     128(R8), Z13
-	VFMADD231PS 128(R8)(DX*2), Z0, Z13
-	VMOVUPS     128(R8)(DX*1), Z14
-	VMULPS      Z1, Z14, Z14
-	VFMADD231PS 128(R9), Z2, Z14
-	VADDPS      Z14, Z13, Z15
-	VSUBPS      Z14, Z13, Z13
-	VMOVUPS     192(R8), Z14
-	VMOVUPS     192(R8), Z16
-	VFMADD231PS 192(R8)(DX*2), Z0, Z16
-	VMOVUPS     192(R8)(DX*1), Z17
-	VMULPS      Z1, Z17, Z17
-	VFMADD231PS 192(R9), Z2, Z17
-	VADDPS      Z17, Z16, Z18
-	VSUBPS      Z17, Z16, Z16
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Z6, Z17
-	VMOVNTPS    Z17, (R10)
-	VMOVUPS     Z6, Z17
-	VFMADD231PS Z11, Z0, Z17
-	VMULPS      Z1, Z8, Z19
-	VFMADD231PS Z14, Z2, Z19
-	VADDPS      Z19, Z17, Z20
-	VSUBPS      Z19, Z17, Z17
-	VMOVNTPS    Z20, (R10)(DI*1)
-	VMOVNTPS    Z17, (R10)(DI*2)
-	VMOVUPS     Z6, Z17
-	VFMADD231PS Z11, Z3, Z17
-	VMULPS      Z4, Z8, Z20
-	VFMADD231PS Z14, Z5, Z20
-	VADDPS      Z20, Z17, Z19
-	VSUBPS      Z20, Z17, Z17
-	VMOVNTPS    Z19, (R8)
-	VMOVNTPS    Z17, (R8)(DI*1)
-	VMOVUPS     Z14, Z17
-	VMOVNTPS    Z17, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Z9, Z14
-	VMOVNTPS    Z14, (R10)
-	VMOVUPS     Z9, Z14
-	VFMADD231PS Z15, Z0, Z14
-	VMULPS      Z1, Z12, Z11
-	VFMADD231PS Z18, Z2, Z11
-	VADDPS      Z11, Z14, Z8
-	VSUBPS      Z11, Z14, Z14
-	VMOVNTPS    Z8, (R10)(DI*1)
-	VMOVNTPS    Z14, (R10)(DI*2)
-	VMOVUPS     Z9, Z14
-	VFMADD231PS Z15, Z3, Z14
-	VMULPS      Z4, Z12, Z8
-	VFMADD231PS Z18, Z5, Z8
-	VADDPS      Z8, Z14, Z11
-	VSUBPS      Z8, Z14, Z14
-	VMOVNTPS    Z11, (R8)
-	VMOVNTPS    Z14, (R8)(DI*1)
-	VMOVUPS     Z18, Z14
-	VMOVNTPS    Z14, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Z7, Z18
-	VMOVNTPS    Z18, (R10)
-	VMOVUPS     Z7, Z18
-	VFMADD231PS Z13, Z0, Z18
-	VMULPS      Z1, Z10, Z15
-	VFMADD231PS Z16, Z2, Z15
-	VADDPS      Z15, Z18, Z12
-	VSUBPS      Z15, Z18, Z18
-	VMOVNTPS    Z12, (R10)(DI*1)
-	VMOVNTPS    Z18, (R10)(DI*2)
-	VMOVUPS     Z7, Z18
-	VFMADD231PS Z13, Z3, Z18
-	VMULPS      Z4, Z10, Z12
-	VFMADD231PS Z16, Z5, Z12
-	VADDPS      Z12, Z18, Z15
-	VSUBPS      Z12, Z18, Z18
-	VMOVNTPS    Z15, (R8)
-	VMOVNTPS    Z18, (R8)(DI*1)
-	VMOVUPS     Z16, Z18
-	VMOVNTPS    Z18, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	MOVQ        CX, R8
-	LEAQ        (R8)(DX*2), R9
-	ADDQ        DX, R9
-	VMOVUPS     (R8), Z16
-	VFMADD231PS (R8)(DX*2), Z3, Z16
-	VMOVUPS     (R8)(DX*1), Z13
-	VMULPS      Z4, Z13, Z13
-	VFMADD231PS (R9), Z5, Z13
-	VADDPS      Z13, Z16, Z10
-	VSUBPS      Z13, Z16, Z16
-	VMOVUPS     (R9), Z13
-	VMOVUPS     64(R8), Z7
-	VFMADD231PS 64(R8)(DX*2), Z3, Z7
-	VMOVUPS     64(R8)(DX*1), Z18
-	VMULPS      Z4, Z18, Z18
-	VFMADD231PS 64(R9), Z5, Z18
-	VADDPS      Z18, Z7, Z15
-	VSUBPS      Z18, Z7, Z7
-	VMOVUPS     64(R9), Z18
-	VMOVUPS     128(R8), Z12
-	VFMADD231PS 128(R8)(DX*2), Z3, Z12
-	VMOVUPS     128(R8)(DX*1), Z9
-	VMULPS      Z4, Z9, Z9
-	VFMADD231PS 128(R9), Z5, Z9
-	VADDPS      Z9, Z12, Z14
-	VSUBPS      Z9, Z12, Z12
-	VMOVUPS     128(R9), Z9
-	VMOVUPS     192(R8), Z11
-	VFMADD231PS 192(R8)(DX*2), Z3, Z11
-	VMOVUPS     192(R8)(DX*1), Z8
-	VMULPS      Z4, Z8, Z8
-	VFMADD231PS 192(R9), Z5, Z8
-	VADDPS      Z8, Z11, Z6
-	VSUBPS      Z8, Z11, Z11
-	VMOVUPS     192(R9), Z8
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Z10, Z17
-	VMOVNTPS    Z17, (R10)
-	VMOVUPS     Z10, Z17
-	VFMADD231PS Z14, Z0, Z17
-	VMULPS      Z1, Z15, Z19
-	VFMADD231PS Z6, Z2, Z19
-	VADDPS      Z19, Z17, Z20
-	VSUBPS      Z19, Z17, Z17
-	VMOVNTPS    Z20, (R10)(DI*1)
-	VMOVNTPS    Z17, (R10)(DI*2)
-	VMOVUPS     Z10, Z17
-	VFMADD231PS Z14, Z3, Z17
-	VMULPS      Z4, Z15, Z20
-	VFMADD231PS Z6, Z5, Z20
-	VADDPS      Z20, Z17, Z19
-	VSUBPS      Z20, Z17, Z17
-	VMOVNTPS    Z19, (R8)
-	VMOVNTPS    Z17, (R8)(DI*1)
-	VMOVUPS     Z6, Z17
-	VMOVNTPS    Z17, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Z16, Z6
-	VMOVNTPS    Z6, (R10)
-	VMOVUPS     Z16, Z6
-	VFMADD231PS Z12, Z0, Z6
-	VMULPS      Z1, Z7, Z14
-	VFMADD231PS Z11, Z2, Z14
-	VADDPS      Z14, Z6, Z15
-	VSUBPS      Z14, Z6, Z6
-	VMOVNTPS    Z15, (R10)(DI*1)
-	VMOVNTPS    Z6, (R10)(DI*2)
-	VMOVUPS     Z16, Z6
-	VFMADD231PS Z12, Z3, Z6
-	VMULPS      Z4, Z7, Z15
-	VFMADD231PS Z11, Z5, Z15
-	VADDPS      Z15, Z6, Z14
-	VSUBPS      Z15, Z6, Z6
-	VMOVNTPS    Z14, (R8)
-	VMOVNTPS    Z6, (R8)(DI*1)
-	VMOVUPS     Z11, Z6
-	VMOVNTPS    Z6, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	LEAQ        (R10)(DI*2), R8
-	ADDQ        DI, R8
-	VMOVUPS     Z13, Z11
-	VMOVNTPS    Z11, (R10)
-	VMOVUPS     Z13, Z11
-	VFMADD231PS Z9, Z0, Z11
-	VMULPS      Z1, Z18, Z12
-	VFMADD231PS Z8, Z2, Z12
-	VADDPS      Z12, Z11, Z7
+	MOVQ        DX, R11
+	TESTL       $0x00000001, AX
+	JEQ         outside0_0
+	VMOVUPS     (DI), Z7
+	VADDPS      (DI), Z6, Z6
+	VADDPS      (R9), Z6, Z6
+	VMOVUPS     (DI), Z8
+	VFMADD231PS (R9), Z0, Z8
+	VADDPS      (R8), Z6, Z6
+	VADDPS      (BX), Z6, Z6
+	VMOVUPS     (R8), Z9
+	VMULPS      Z1, Z9, Z9
+	VFMADD231PS (BX), Z2, Z9
+	VADDPS      Z9, Z8, Z10
+	VSUBPS      Z9, Z8, Z8
+
+inside0_0:
+	TESTL       $0x00000002, AX
+	JEQ         outside0_1
+	VMOVUPS     64(DI), Z9
+	VADDPS      64(DI), Z6, Z6
+	VADDPS      64(R9), Z6, Z6
+	VMOVUPS     64(DI), Z11
+	VFMADD231PS 64(R9), Z0, Z11
+	VADDPS      64(R8), Z6, Z6
+	VADDPS      64(BX), Z6, Z6
+	VMOVUPS     64(R8), Z12
+	VMULPS      Z1, Z12, Z12
+	VFMADD231PS 64(BX), Z2, Z12
+	VADDPS      Z12, Z11, Z13
 	VSUBPS      Z12, Z11, Z11
-	VMOVNTPS    Z7, (R10)(DI*1)
-	VMOVNTPS    Z11, (R10)(DI*2)
-	VMOVUPS     Z13, Z11
-	VFMADD231PS Z9, Z3, Z11
-	VMULPS      Z4, Z18, Z7
-	VFMADD231PS Z8, Z5, Z7
-	VADDPS      Z7, Z11, Z12
-	VSUBPS      Z7, Z11, Z11
-	VMOVNTPS    Z12, (R8)
-	VMOVNTPS    Z11, (R8)(DI*1)
-	VMOVUPS     Z8, Z11
-	VMOVNTPS    Z11, (R8)(DI*2)
-	LEAQ        (R8)(DI*2), R10
-	ADDQ        DI, R10
-	ADDQ        $0x00000100, CX
-	ADDQ        SI, BX
-	DECQ        AX
-	JNZ         tile
+
+inside0_1:
+	TESTL       $0x00000004, AX
+	JEQ         outside0_2
+	VMOVUPS     128(DI), Z12
+	VADDPS      128(DI), Z6, Z6
+	VADDPS      128(R9), Z6, Z6
+	VMOVUPS     128(DI), Z14
+	VFMADD231PS 128(R9), Z0, Z14
+	VADDPS      128(R8), Z6, Z6
+	VADDPS      128(BX), Z6, Z6
+	VMOVUPS     128(R8), Z15
+	VMULPS      Z1, Z15, Z15
+	VFMADD231PS 128(BX), Z2, Z15
+	VADDPS      Z15, Z14, Z16
+	VSUBPS      Z15, Z14, Z14
+
+inside0_2:
+	TESTL       $0x00000008, AX
+	JEQ         outside0_3
+	VMOVUPS     192(DI), Z15
+	VADDPS      192(DI), Z6, Z6
+	VADDPS      192(R9), Z6, Z6
+	VMOVUPS     192(DI), Z17
+	VFMADD231PS 192(R9), Z0, Z17
+	VADDPS      192(R8), Z6, Z6
+	VADDPS      192(BX), Z6, Z6
+	VMOVUPS     192(R8), Z18
+	VMULPS      Z1, Z18, Z18
+	VFMADD231PS 192(BX), Z2, Z18
+	VADDPS      Z18, Z17, Z19
+	VSUBPS      Z18, Z17, Z17
+
+inside0_3:
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Z7, Z18
+	VMOVNTPS    Z18, (R11)
+	VMOVUPS     Z7, Z18
+	VFMADD231PS Z12, Z0, Z18
+	VMULPS      Z1, Z9, Z20
+	VFMADD231PS Z15, Z2, Z20
+	VADDPS      Z20, Z18, Z21
+	VSUBPS      Z20, Z18, Z18
+	VMOVNTPS    Z21, (R11)(R10*1)
+	VMOVNTPS    Z18, (R11)(R10*2)
+	VMOVUPS     Z7, Z18
+	VFMADD231PS Z12, Z3, Z18
+	VMULPS      Z4, Z9, Z21
+	VFMADD231PS Z15, Z5, Z21
+	VADDPS      Z21, Z18, Z20
+	VSUBPS      Z21, Z18, Z18
+	VMOVNTPS    Z20, (R12)
+	VMOVNTPS    Z18, (R12)(R10*1)
+	VMOVUPS     Z15, Z18
+	VMOVNTPS    Z18, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Z10, Z15
+	VMOVNTPS    Z15, (R11)
+	VMOVUPS     Z10, Z15
+	VFMADD231PS Z16, Z0, Z15
+	VMULPS      Z1, Z13, Z12
+	VFMADD231PS Z19, Z2, Z12
+	VADDPS      Z12, Z15, Z9
+	VSUBPS      Z12, Z15, Z15
+	VMOVNTPS    Z9, (R11)(R10*1)
+	VMOVNTPS    Z15, (R11)(R10*2)
+	VMOVUPS     Z10, Z15
+	VFMADD231PS Z16, Z3, Z15
+	VMULPS      Z4, Z13, Z9
+	VFMADD231PS Z19, Z5, Z9
+	VADDPS      Z9, Z15, Z12
+	VSUBPS      Z9, Z15, Z15
+	VMOVNTPS    Z12, (R12)
+	VMOVNTPS    Z15, (R12)(R10*1)
+	VMOVUPS     Z19, Z15
+	VMOVNTPS    Z15, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Z8, Z19
+	VMOVNTPS    Z19, (R11)
+	VMOVUPS     Z8, Z19
+	VFMADD231PS Z14, Z0, Z19
+	VMULPS      Z1, Z11, Z16
+	VFMADD231PS Z17, Z2, Z16
+	VADDPS      Z16, Z19, Z13
+	VSUBPS      Z16, Z19, Z19
+	VMOVNTPS    Z13, (R11)(R10*1)
+	VMOVNTPS    Z19, (R11)(R10*2)
+	VMOVUPS     Z8, Z19
+	VFMADD231PS Z14, Z3, Z19
+	VMULPS      Z4, Z11, Z13
+	VFMADD231PS Z17, Z5, Z13
+	VADDPS      Z13, Z19, Z16
+	VSUBPS      Z13, Z19, Z19
+	VMOVNTPS    Z16, (R12)
+	VMOVNTPS    Z19, (R12)(R10*1)
+	VMOVUPS     Z17, Z19
+	VMOVNTPS    Z19, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	TESTL       $0x00000001, AX
+	JEQ         outside1_0
+	VMOVUPS     (DI), Z17
+	VFMADD231PS (R9), Z3, Z17
+	VMOVUPS     (R8), Z14
+	VMULPS      Z4, Z14, Z14
+	VFMADD231PS (BX), Z5, Z14
+	VADDPS      Z14, Z17, Z11
+	VSUBPS      Z14, Z17, Z17
+	VMOVUPS     (BX), Z14
+
+inside1_0:
+	TESTL       $0x00000002, AX
+	JEQ         outside1_1
+	VMOVUPS     64(DI), Z8
+	VFMADD231PS 64(R9), Z3, Z8
+	VMOVUPS     64(R8), Z19
+	VMULPS      Z4, Z19, Z19
+	VFMADD231PS 64(BX), Z5, Z19
+	VADDPS      Z19, Z8, Z16
+	VSUBPS      Z19, Z8, Z8
+	VMOVUPS     64(BX), Z19
+
+inside1_1:
+	TESTL       $0x00000004, AX
+	JEQ         outside1_2
+	VMOVUPS     128(DI), Z13
+	VFMADD231PS 128(R9), Z3, Z13
+	VMOVUPS     128(R8), Z10
+	VMULPS      Z4, Z10, Z10
+	VFMADD231PS 128(BX), Z5, Z10
+	VADDPS      Z10, Z13, Z15
+	VSUBPS      Z10, Z13, Z13
+	VMOVUPS     128(BX), Z10
+
+inside1_2:
+	TESTL       $0x00000008, AX
+	JEQ         outside1_3
+	VMOVUPS     192(DI), Z12
+	VFMADD231PS 192(R9), Z3, Z12
+	VMOVUPS     192(R8), Z9
+	VMULPS      Z4, Z9, Z9
+	VFMADD231PS 192(BX), Z5, Z9
+	VADDPS      Z9, Z12, Z7
+	VSUBPS      Z9, Z12, Z12
+	VMOVUPS     192(BX), Z9
+
+inside1_3:
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Z11, Z18
+	VMOVNTPS    Z18, (R11)
+	VMOVUPS     Z11, Z18
+	VFMADD231PS Z15, Z0, Z18
+	VMULPS      Z1, Z16, Z20
+	VFMADD231PS Z7, Z2, Z20
+	VADDPS      Z20, Z18, Z21
+	VSUBPS      Z20, Z18, Z18
+	VMOVNTPS    Z21, (R11)(R10*1)
+	VMOVNTPS    Z18, (R11)(R10*2)
+	VMOVUPS     Z11, Z18
+	VFMADD231PS Z15, Z3, Z18
+	VMULPS      Z4, Z16, Z21
+	VFMADD231PS Z7, Z5, Z21
+	VADDPS      Z21, Z18, Z20
+	VSUBPS      Z21, Z18, Z18
+	VMOVNTPS    Z20, (R12)
+	VMOVNTPS    Z18, (R12)(R10*1)
+	VMOVUPS     Z7, Z18
+	VMOVNTPS    Z18, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Z17, Z7
+	VMOVNTPS    Z7, (R11)
+	VMOVUPS     Z17, Z7
+	VFMADD231PS Z13, Z0, Z7
+	VMULPS      Z1, Z8, Z15
+	VFMADD231PS Z12, Z2, Z15
+	VADDPS      Z15, Z7, Z16
+	VSUBPS      Z15, Z7, Z7
+	VMOVNTPS    Z16, (R11)(R10*1)
+	VMOVNTPS    Z7, (R11)(R10*2)
+	VMOVUPS     Z17, Z7
+	VFMADD231PS Z13, Z3, Z7
+	VMULPS      Z4, Z8, Z16
+	VFMADD231PS Z12, Z5, Z16
+	VADDPS      Z16, Z7, Z15
+	VSUBPS      Z16, Z7, Z7
+	VMOVNTPS    Z15, (R12)
+	VMOVNTPS    Z7, (R12)(R10*1)
+	VMOVUPS     Z12, Z7
+	VMOVNTPS    Z7, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     Z14, Z12
+	VMOVNTPS    Z12, (R11)
+	VMOVUPS     Z14, Z12
+	VFMADD231PS Z10, Z0, Z12
+	VMULPS      Z1, Z19, Z13
+	VFMADD231PS Z9, Z2, Z13
+	VADDPS      Z13, Z12, Z8
+	VSUBPS      Z13, Z12, Z12
+	VMOVNTPS    Z8, (R11)(R10*1)
+	VMOVNTPS    Z12, (R11)(R10*2)
+	VMOVUPS     Z14, Z12
+	VFMADD231PS Z10, Z3, Z12
+	VMULPS      Z4, Z19, Z8
+	VFMADD231PS Z9, Z5, Z8
+	VADDPS      Z8, Z12, Z13
+	VSUBPS      Z8, Z12, Z12
+	VMOVNTPS    Z13, (R12)
+	VMOVNTPS    Z12, (R12)(R10*1)
+	VMOVUPS     Z9, Z12
+	VMOVNTPS    Z12, (R12)(R10*2)
+	LEAQ        (R12)(R10*2), R11
+	ADDQ        R10, R11
+	ADDQ        (SP), DI
+	ADDQ        8(SP), R8
+	ADDQ        16(SP), R9
+	ADDQ        24(SP), BX
+	ADDQ        SI, DX
+	MOVL        $0x0000000f, AX
+	DECQ        CX
+	JZ          done
+	CMPQ        CX, $0x02
+	JGT         tile
+	MOVQ        last2+56(FP), AX
+	JEQ         tile
+	MOVQ        last+64(FP), AX
+	JMP         tile
+
+done:
+	MOVQ    sums+96(FP), AX
+	TESTQ   AX, AX
+	JZ      unwanted
+	VADDPS  (AX), Z6, Z6
+	VMOVUPS Z6, (AX)
+
+unwanted:
 	SFENCE
 	VZEROUPPER
 	RET
+
+outside0_0:
+	VPXORD Z7, Z7, Z7
+	VPXORD Z10, Z10, Z10
+	VPXORD Z8, Z8, Z8
+	JMP    inside0_0
+
+outside0_1:
+	VPXORD Z9, Z9, Z9
+	VPXORD Z13, Z13, Z13
+	VPXORD Z11, Z11, Z11
+	JMP    inside0_1
+
+outside0_2:
+	VPXORD Z12, Z12, Z12
+	VPXORD Z16, Z16, Z16
+	VPXORD Z14, Z14, Z14
+	JMP    inside0_2
+
+outside0_3:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z19, Z19, Z19
+	VPXORD Z17, Z17, Z17
+	JMP    inside0_3
+
+outside1_0:
+	VPXORD Z11, Z11, Z11
+	VPXORD Z17, Z17, Z17
+	VPXORD Z14, Z14, Z14
+	JMP    inside1_0
+
+outside1_1:
+	VPXORD Z16, Z16, Z16
+	VPXORD Z8, Z8, Z8
+	VPXORD Z19, Z19, Z19
+	JMP    inside1_1
+
+outside1_2:
+	VPXORD Z15, Z15, Z15
+	VPXORD Z13, Z13, Z13
+	VPXORD Z10, Z10, Z10
+	JMP    inside1_2
+
+outside1_3:
+	VPXORD Z7, Z7, Z7
+	VPXORD Z12, Z12, Z12
+	VPXORD Z9, Z9, Z9
+	JMP    inside1_3
+
+DATA wino16GradientStreamAVX512_zeros<>+248(SB)/8, $0x0000000000000000
+GLOBL wino16GradientStreamAVX512_zeros<>(SB), RODATA|NOPTR, $256
 
 DATA wino16GradientStreamAVX512_0<>+0(SB)/4, $(0.390625)
 GLOBL wino16GradientStreamAVX512_0<>(SB), RODATA|NOPTR, $4
@@ -7325,9 +7567,247 @@ GLOBL wino16GradientStreamAVX512_4<>(SB), RODATA|NOPTR, $4
 DATA wino16GradientStreamAVX512_5<>+0(SB)/4, $(3.375)
 GLOBL wino16GradientStreamAVX512_5<>(SB), RODATA|NOPTR, $4
 
-// func wino16OutputStreamAVX512(n int, src *float32, ldt int, ldp int, bias *float32, low float32, dst *float32, ldd int)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·wino16OutputStreamAVX512(SB), NOSPLIT, $0-64
+// func wino16FilterAVX512(n int, src *float32, ldc int, next int, dst *float32, ldt int, ldp int)
+// Requires: AVX, AVX512F
+TEXT ·wino16FilterAVX512(SB), NOSPLIT, $0-56
+	MOVQ         n+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         ldc+16(FP), DX
+	MOVQ         next+24(FP), BX
+	SHLQ         $0x02, DX
+	SHLQ         $0x02, BX
+	LEAQ         (DX)(DX*2), SI
+	MOVQ         dst+32(FP), R8
+	MOVQ         ldt+40(FP), R9
+	MOVQ         ldp+48(FP), R10
+	SHLQ         $0x02, R9
+	SHLQ         $0x02, R10
+	VBROADCASTSS wino16FilterAVX512_0<>+0(SB), Z0
+	VBROADCASTSS wino16FilterAVX512_1<>+0(SB), Z1
+	VBROADCASTSS wino16FilterAVX512_2<>+0(SB), Z2
+	VBROADCASTSS wino16FilterAVX512_3<>+0(SB), Z3
+	VBROADCASTSS wino16FilterAVX512_4<>+0(SB), Z4
+	VBROADCASTSS wino16FilterAVX512_5<>+0(SB), Z5
+
+tile:
+	MOVQ        R8, R11
+	MOVQ        CX, DI
+	VMOVUPS     (DI), Z6
+	VMULPS      Z0, Z6, Z6
+	VMOVUPS     (DI), Z7
+	VMULPS      Z1, Z7, Z7
+	VFMADD231PS (DI)(SI*2), Z2, Z7
+	VMOVUPS     (DI)(SI*1), Z8
+	VMULPS      Z3, Z8, Z8
+	VADDPS      Z8, Z7, Z9
+	VSUBPS      Z8, Z7, Z7
+	ADDQ        DX, DI
+	VMOVUPS     (DI), Z8
+	VMULPS      Z0, Z8, Z8
+	VMOVUPS     (DI), Z10
+	VMULPS      Z1, Z10, Z10
+	VFMADD231PS (DI)(SI*2), Z2, Z10
+	VMOVUPS     (DI)(SI*1), Z11
+	VMULPS      Z3, Z11, Z11
+	VADDPS      Z11, Z10, Z12
+	VSUBPS      Z11, Z10, Z10
+	ADDQ        DX, DI
+	VMOVUPS     (DI), Z11
+	VMULPS      Z0, Z11, Z11
+	VMOVUPS     (DI), Z13
+	VMULPS      Z1, Z13, Z13
+	VFMADD231PS (DI)(SI*2), Z2, Z13
+	VMOVUPS     (DI)(SI*1), Z14
+	VMULPS      Z3, Z14, Z14
+	VADDPS      Z14, Z13, Z15
+	VSUBPS      Z14, Z13, Z13
+	LEAQ        (R11)(R10*2), DI
+	ADDQ        R10, DI
+	VMULPS      Z0, Z6, Z14
+	VMOVUPS     Z14, (R11)
+	VMULPS      Z1, Z6, Z14
+	VFMADD231PS Z11, Z2, Z14
+	VMULPS      Z3, Z8, Z16
+	VADDPS      Z16, Z14, Z17
+	VSUBPS      Z16, Z14, Z14
+	VMOVUPS     Z17, (R11)(R10*1)
+	VMOVUPS     Z14, (R11)(R10*2)
+	VMULPS      Z4, Z6, Z14
+	VFMADD231PS Z11, Z2, Z14
+	VMULPS      Z5, Z8, Z17
+	VADDPS      Z17, Z14, Z16
+	VSUBPS      Z17, Z14, Z14
+	VMOVUPS     Z16, (DI)
+	VMOVUPS     Z14, (DI)(R10*1)
+	VMOVUPS     Z11, Z14
+	VMOVUPS     Z14, (DI)(R10*2)
+	LEAQ        (DI)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), DI
+	ADDQ        R10, DI
+	VMULPS      Z0, Z9, Z11
+	VMOVUPS     Z11, (R11)
+	VMULPS      Z1, Z9, Z11
+	VFMADD231PS Z15, Z2, Z11
+	VMULPS      Z3, Z12, Z8
+	VADDPS      Z8, Z11, Z6
+	VSUBPS      Z8, Z11, Z11
+	VMOVUPS     Z6, (R11)(R10*1)
+	VMOVUPS     Z11, (R11)(R10*2)
+	VMULPS      Z4, Z9, Z11
+	VFMADD231PS Z15, Z2, Z11
+	VMULPS      Z5, Z12, Z6
+	VADDPS      Z6, Z11, Z8
+	VSUBPS      Z6, Z11, Z11
+	VMOVUPS     Z8, (DI)
+	VMOVUPS     Z11, (DI)(R10*1)
+	VMOVUPS     Z15, Z11
+	VMOVUPS     Z11, (DI)(R10*2)
+	LEAQ        (DI)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), DI
+	ADDQ        R10, DI
+	VMULPS      Z0, Z7, Z15
+	VMOVUPS     Z15, (R11)
+	VMULPS      Z1, Z7, Z15
+	VFMADD231PS Z13, Z2, Z15
+	VMULPS      Z3, Z10, Z12
+	VADDPS      Z12, Z15, Z9
+	VSUBPS      Z12, Z15, Z15
+	VMOVUPS     Z9, (R11)(R10*1)
+	VMOVUPS     Z15, (R11)(R10*2)
+	VMULPS      Z4, Z7, Z15
+	VFMADD231PS Z13, Z2, Z15
+	VMULPS      Z5, Z10, Z9
+	VADDPS      Z9, Z15, Z12
+	VSUBPS      Z9, Z15, Z15
+	VMOVUPS     Z12, (DI)
+	VMOVUPS     Z15, (DI)(R10*1)
+	VMOVUPS     Z13, Z15
+	VMOVUPS     Z15, (DI)(R10*2)
+	LEAQ        (DI)(R10*2), R11
+	ADDQ        R10, R11
+	MOVQ        CX, DI
+	VMOVUPS     (DI), Z13
+	VMULPS      Z4, Z13, Z13
+	VFMADD231PS (DI)(SI*2), Z2, Z13
+	VMOVUPS     (DI)(SI*1), Z10
+	VMULPS      Z5, Z10, Z10
+	VADDPS      Z10, Z13, Z7
+	VSUBPS      Z10, Z13, Z13
+	VMOVUPS     (DI)(SI*2), Z10
+	ADDQ        DX, DI
+	VMOVUPS     (DI), Z15
+	VMULPS      Z4, Z15, Z15
+	VFMADD231PS (DI)(SI*2), Z2, Z15
+	VMOVUPS     (DI)(SI*1), Z12
+	VMULPS      Z5, Z12, Z12
+	VADDPS      Z12, Z15, Z9
+	VSUBPS      Z12, Z15, Z15
+	VMOVUPS     (DI)(SI*2), Z12
+	ADDQ        DX, DI
+	VMOVUPS     (DI), Z11
+	VMULPS      Z4, Z11, Z11
+	VFMADD231PS (DI)(SI*2), Z2, Z11
+	VMOVUPS     (DI)(SI*1), Z8
+	VMULPS      Z5, Z8, Z8
+	VADDPS      Z8, Z11, Z6
+	VSUBPS      Z8, Z11, Z11
+	VMOVUPS     (DI)(SI*2), Z8
+	LEAQ        (R11)(R10*2), DI
+	ADDQ        R10, DI
+	VMULPS      Z0, Z7, Z14
+	VMOVUPS     Z14, (R11)
+	VMULPS      Z1, Z7, Z14
+	VFMADD231PS Z6, Z2, Z14
+	VMULPS      Z3, Z9, Z16
+	VADDPS      Z16, Z14, Z17
+	VSUBPS      Z16, Z14, Z14
+	VMOVUPS     Z17, (R11)(R10*1)
+	VMOVUPS     Z14, (R11)(R10*2)
+	VMULPS      Z4, Z7, Z14
+	VFMADD231PS Z6, Z2, Z14
+	VMULPS      Z5, Z9, Z17
+	VADDPS      Z17, Z14, Z16
+	VSUBPS      Z17, Z14, Z14
+	VMOVUPS     Z16, (DI)
+	VMOVUPS     Z14, (DI)(R10*1)
+	VMOVUPS     Z6, Z14
+	VMOVUPS     Z14, (DI)(R10*2)
+	LEAQ        (DI)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), DI
+	ADDQ        R10, DI
+	VMULPS      Z0, Z13, Z6
+	VMOVUPS     Z6, (R11)
+	VMULPS      Z1, Z13, Z6
+	VFMADD231PS Z11, Z2, Z6
+	VMULPS      Z3, Z15, Z9
+	VADDPS      Z9, Z6, Z7
+	VSUBPS      Z9, Z6, Z6
+	VMOVUPS     Z7, (R11)(R10*1)
+	VMOVUPS     Z6, (R11)(R10*2)
+	VMULPS      Z4, Z13, Z6
+	VFMADD231PS Z11, Z2, Z6
+	VMULPS      Z5, Z15, Z7
+	VADDPS      Z7, Z6, Z9
+	VSUBPS      Z7, Z6, Z6
+	VMOVUPS     Z9, (DI)
+	VMOVUPS     Z6, (DI)(R10*1)
+	VMOVUPS     Z11, Z6
+	VMOVUPS     Z6, (DI)(R10*2)
+	LEAQ        (DI)(R10*2), R11
+	ADDQ        R10, R11
+	LEAQ        (R11)(R10*2), DI
+	ADDQ        R10, DI
+	VMULPS      Z0, Z10, Z11
+	VMOVUPS     Z11, (R11)
+	VMULPS      Z1, Z10, Z11
+	VFMADD231PS Z8, Z2, Z11
+	VMULPS      Z3, Z12, Z15
+	VADDPS      Z15, Z11, Z13
+	VSUBPS      Z15, Z11, Z11
+	VMOVUPS     Z13, (R11)(R10*1)
+	VMOVUPS     Z11, (R11)(R10*2)
+	VMULPS      Z4, Z10, Z11
+	VFMADD231PS Z8, Z2, Z11
+	VMULPS      Z5, Z12, Z13
+	VADDPS      Z13, Z11, Z15
+	VSUBPS      Z13, Z11, Z11
+	VMOVUPS     Z15, (DI)
+	VMOVUPS     Z11, (DI)(R10*1)
+	VMOVUPS     Z8, Z11
+	VMOVUPS     Z11, (DI)(R10*2)
+	LEAQ        (DI)(R10*2), R11
+	ADDQ        R10, R11
+	ADDQ        BX, CX
+	ADDQ        R9, R8
+	DECQ        AX
+	JNZ         tile
+	VZEROUPPER
+	RET
+
+DATA wino16FilterAVX512_0<>+0(SB)/4, $(1.1377778)
+GLOBL wino16FilterAVX512_0<>(SB), RODATA|NOPTR, $4
+
+DATA wino16FilterAVX512_1<>+0(SB)/4, $(0.68840337)
+GLOBL wino16FilterAVX512_1<>(SB), RODATA|NOPTR, $4
+
+DATA wino16FilterAVX512_2<>+0(SB)/4, $(0.26890758)
+GLOBL wino16FilterAVX512_2<>(SB), RODATA|NOPTR, $4
+
+DATA wino16FilterAVX512_3<>+0(SB)/4, $(0.4302521)
+GLOBL wino16FilterAVX512_3<>(SB), RODATA|NOPTR, $4
+
+DATA wino16FilterAVX512_4<>+0(SB)/4, $(0.11951447)
+GLOBL wino16FilterAVX512_4<>(SB), RODATA|NOPTR, $4
+
+DATA wino16FilterAVX512_5<>+0(SB)/4, $(0.17927171)
+GLOBL wino16FilterAVX512_5<>(SB), RODATA|NOPTR, $4
+
+// func wino16OutputAVX512(n int, src *float32, ldt int, ldp int, bias *float32, low float32, dst *float32, ldd int, all int, last int)
+// Requires: AVX, AVX512F
+TEXT ·wino16OutputAVX512(SB), NOSPLIT, $0-80
 	MOVQ         n+0(FP), AX
 	MOVQ         src+8(FP), CX
 	MOVQ         ldt+16(FP), DX
@@ -7335,9 +7815,367 @@ TEXT ·wino16OutputStreamAVX512(SB), NOSPLIT, $0-64
 	MOVQ         dst+48(FP), SI
 	SHLQ         $0x02, DX
 	SHLQ         $0x02, BX
-	MOVQ         bias+32(FP), DI
-	MOVQ         ldd+56(FP), R8
-	SHLQ         $0x02, R8
+	MOVQ         bias+32(FP), R8
+	MOVQ         ldd+56(FP), R9
+	SHLQ         $0x02, R9
+	VBROADCASTSS wino16OutputAVX512_0<>+0(SB), Z0
+	VBROADCASTSS wino16OutputAVX512_1<>+0(SB), Z1
+	VBROADCASTSS wino16OutputAVX512_2<>+0(SB), Z2
+	VBROADCASTSS wino16OutputAVX512_3<>+0(SB), Z3
+	VBROADCASTSS wino16OutputAVX512_4<>+0(SB), Z4
+	VBROADCASTSS wino16OutputAVX512_5<>+0(SB), Z5
+	VBROADCASTSS low+40(FP), Z6
+	LEAQ         (BX)(BX*2), R10
+	ADDQ         R10, R10
+
+next:
+	MOVQ all+64(FP), DI
+	CMPQ AX, $0x01
+	JNE  tile
+	MOVQ last+72(FP), DI
+
+tile:
+	MOVQ        CX, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     (R11)(R10*1), Z7
+	VADDPS      (R11)(R10*2), Z7, Z7
+	VMOVUPS     (R12), Z8
+	VADDPS      (R12)(R10*1), Z8, Z8
+	VMOVUPS     (R11), Z9
+	VADDPS      Z7, Z9, Z9
+	VADDPS      Z8, Z9, Z9
+	VMULPS      Z2, Z7, Z10
+	VFMADD231PS Z8, Z3, Z10
+	ADDQ        BX, R11
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z8
+	VADDPS      (R11)(R10*2), Z8, Z8
+	VMOVUPS     (R12), Z7
+	VADDPS      (R12)(R10*1), Z7, Z7
+	VMOVUPS     (R11), Z11
+	VADDPS      Z8, Z11, Z11
+	VADDPS      Z7, Z11, Z11
+	VMULPS      Z2, Z8, Z12
+	VFMADD231PS Z7, Z3, Z12
+	ADDQ        BX, R11
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z7
+	VADDPS      (R11)(R10*2), Z7, Z7
+	VMOVUPS     (R12), Z8
+	VADDPS      (R12)(R10*1), Z8, Z8
+	VMOVUPS     (R11), Z13
+	VADDPS      Z7, Z13, Z13
+	VADDPS      Z8, Z13, Z13
+	VMULPS      Z2, Z7, Z14
+	VFMADD231PS Z8, Z3, Z14
+	ADDQ        BX, R11
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z8
+	VADDPS      (R11)(R10*2), Z8, Z8
+	VMOVUPS     (R12), Z7
+	VADDPS      (R12)(R10*1), Z7, Z7
+	VMOVUPS     (R11), Z15
+	VADDPS      Z8, Z15, Z15
+	VADDPS      Z7, Z15, Z15
+	VMULPS      Z2, Z8, Z16
+	VFMADD231PS Z7, Z3, Z16
+	ADDQ        BX, R11
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z7
+	VADDPS      (R11)(R10*2), Z7, Z7
+	VMOVUPS     (R12), Z8
+	VADDPS      (R12)(R10*1), Z8, Z8
+	VMOVUPS     (R11), Z17
+	VADDPS      Z7, Z17, Z17
+	VADDPS      Z8, Z17, Z17
+	VMULPS      Z2, Z7, Z18
+	VFMADD231PS Z8, Z3, Z18
+	ADDQ        BX, R11
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z8
+	VADDPS      (R11)(R10*2), Z8, Z8
+	VMOVUPS     (R12), Z7
+	VADDPS      (R12)(R10*1), Z7, Z7
+	VMOVUPS     (R11), Z19
+	VADDPS      Z8, Z19, Z19
+	VADDPS      Z7, Z19, Z19
+	VMULPS      Z2, Z8, Z20
+	VFMADD231PS Z7, Z3, Z20
+	MOVQ        SI, R11
+	VADDPS      Z13, Z11, Z7
+	VADDPS      Z17, Z15, Z8
+	VADDPS      Z7, Z9, Z21
+	VADDPS      Z8, Z21, Z21
+	VADDPS      (R8), Z21, Z21
+	VMAXPS      Z21, Z6, Z21
+	TESTL       $0x00000001, DI
+	JEQ         absent0
+	VMOVUPS     Z21, (R11)
+
+absent0:
+	VMULPS      Z2, Z7, Z21
+	VFMADD231PS Z8, Z3, Z21
+	VADDPS      (R8), Z21, Z21
+	VMAXPS      Z21, Z6, Z21
+	TESTL       $0x00000004, DI
+	JEQ         absent2
+	VMOVUPS     Z21, 128(R11)
+
+absent2:
+	VSUBPS      Z13, Z11, Z8
+	VSUBPS      Z17, Z15, Z7
+	VMULPS      Z0, Z8, Z21
+	VFMADD231PS Z7, Z1, Z21
+	VADDPS      (R8), Z21, Z21
+	VMAXPS      Z21, Z6, Z21
+	TESTL       $0x00000002, DI
+	JEQ         absent1
+	VMOVUPS     Z21, 64(R11)
+
+absent1:
+	VMOVUPS     Z19, Z21
+	VFMADD231PS Z8, Z4, Z21
+	VFMADD231PS Z7, Z5, Z21
+	VADDPS      (R8), Z21, Z21
+	VMAXPS      Z21, Z6, Z21
+	TESTL       $0x00000008, DI
+	JEQ         absent3
+	VMOVUPS     Z21, 192(R11)
+
+absent3:
+	LEAQ    (R11)(R9*2), R11
+	VADDPS  Z14, Z12, Z19
+	VADDPS  Z18, Z16, Z17
+	VADDPS  Z19, Z10, Z15
+	VADDPS  Z17, Z15, Z15
+	VADDPS  (R8), Z15, Z15
+	VMAXPS  Z15, Z6, Z15
+	TESTL   $0x00000100, DI
+	JEQ     absent8
+	VMOVUPS Z15, (R11)
+
+absent8:
+	VMULPS      Z2, Z19, Z15
+	VFMADD231PS Z17, Z3, Z15
+	VADDPS      (R8), Z15, Z15
+	VMAXPS      Z15, Z6, Z15
+	TESTL       $0x00000400, DI
+	JEQ         absent10
+	VMOVUPS     Z15, 128(R11)
+
+absent10:
+	VSUBPS      Z14, Z12, Z17
+	VSUBPS      Z18, Z16, Z19
+	VMULPS      Z0, Z17, Z15
+	VFMADD231PS Z19, Z1, Z15
+	VADDPS      (R8), Z15, Z15
+	VMAXPS      Z15, Z6, Z15
+	TESTL       $0x00000200, DI
+	JEQ         absent9
+	VMOVUPS     Z15, 64(R11)
+
+absent9:
+	VMOVUPS     Z20, Z15
+	VFMADD231PS Z17, Z4, Z15
+	VFMADD231PS Z19, Z5, Z15
+	VADDPS      (R8), Z15, Z15
+	VMAXPS      Z15, Z6, Z15
+	TESTL       $0x00000800, DI
+	JEQ         absent11
+	VMOVUPS     Z15, 192(R11)
+
+absent11:
+	MOVQ        CX, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     (R11)(R10*1), Z20
+	VSUBPS      (R11)(R10*2), Z20, Z20
+	VMOVUPS     (R12), Z18
+	VSUBPS      (R12)(R10*1), Z18, Z18
+	VMULPS      Z0, Z20, Z16
+	VFMADD231PS Z18, Z1, Z16
+	VMOVUPS     (R12)(R10*2), Z14
+	VFMADD231PS Z20, Z4, Z14
+	VFMADD231PS Z18, Z5, Z14
+	ADDQ        BX, R11
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z18
+	VSUBPS      (R11)(R10*2), Z18, Z18
+	VMOVUPS     (R12), Z20
+	VSUBPS      (R12)(R10*1), Z20, Z20
+	VMULPS      Z0, Z18, Z12
+	VFMADD231PS Z20, Z1, Z12
+	VMOVUPS     (R12)(R10*2), Z10
+	VFMADD231PS Z18, Z4, Z10
+	VFMADD231PS Z20, Z5, Z10
+	ADDQ        BX, R11
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z20
+	VSUBPS      (R11)(R10*2), Z20, Z20
+	VMOVUPS     (R12), Z18
+	VSUBPS      (R12)(R10*1), Z18, Z18
+	VMULPS      Z0, Z20, Z19
+	VFMADD231PS Z18, Z1, Z19
+	VMOVUPS     (R12)(R10*2), Z17
+	VFMADD231PS Z20, Z4, Z17
+	VFMADD231PS Z18, Z5, Z17
+	ADDQ        BX, R11
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z18
+	VSUBPS      (R11)(R10*2), Z18, Z18
+	VMOVUPS     (R12), Z20
+	VSUBPS      (R12)(R10*1), Z20, Z20
+	VMULPS      Z0, Z18, Z15
+	VFMADD231PS Z20, Z1, Z15
+	VMOVUPS     (R12)(R10*2), Z13
+	VFMADD231PS Z18, Z4, Z13
+	VFMADD231PS Z20, Z5, Z13
+	ADDQ        BX, R11
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z20
+	VSUBPS      (R11)(R10*2), Z20, Z20
+	VMOVUPS     (R12), Z18
+	VSUBPS      (R12)(R10*1), Z18, Z18
+	VMULPS      Z0, Z20, Z11
+	VFMADD231PS Z18, Z1, Z11
+	VMOVUPS     (R12)(R10*2), Z9
+	VFMADD231PS Z20, Z4, Z9
+	VFMADD231PS Z18, Z5, Z9
+	ADDQ        BX, R11
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z18
+	VSUBPS      (R11)(R10*2), Z18, Z18
+	VMOVUPS     (R12), Z20
+	VSUBPS      (R12)(R10*1), Z20, Z20
+	VMULPS      Z0, Z18, Z7
+	VFMADD231PS Z20, Z1, Z7
+	VMOVUPS     (R12)(R10*2), Z8
+	VFMADD231PS Z18, Z4, Z8
+	VFMADD231PS Z20, Z5, Z8
+	MOVQ        SI, R11
+	ADDQ        R9, R11
+	VADDPS      Z19, Z12, Z20
+	VADDPS      Z11, Z15, Z18
+	VADDPS      Z20, Z16, Z21
+	VADDPS      Z18, Z21, Z21
+	VADDPS      (R8), Z21, Z21
+	VMAXPS      Z21, Z6, Z21
+	TESTL       $0x00000010, DI
+	JEQ         absent4
+	VMOVUPS     Z21, (R11)
+
+absent4:
+	VMULPS      Z2, Z20, Z21
+	VFMADD231PS Z18, Z3, Z21
+	VADDPS      (R8), Z21, Z21
+	VMAXPS      Z21, Z6, Z21
+	TESTL       $0x00000040, DI
+	JEQ         absent6
+	VMOVUPS     Z21, 128(R11)
+
+absent6:
+	VSUBPS      Z19, Z12, Z18
+	VSUBPS      Z11, Z15, Z20
+	VMULPS      Z0, Z18, Z21
+	VFMADD231PS Z20, Z1, Z21
+	VADDPS      (R8), Z21, Z21
+	VMAXPS      Z21, Z6, Z21
+	TESTL       $0x00000020, DI
+	JEQ         absent5
+	VMOVUPS     Z21, 64(R11)
+
+absent5:
+	VMOVUPS     Z7, Z21
+	VFMADD231PS Z18, Z4, Z21
+	VFMADD231PS Z20, Z5, Z21
+	VADDPS      (R8), Z21, Z21
+	VMAXPS      Z21, Z6, Z21
+	TESTL       $0x00000080, DI
+	JEQ         absent7
+	VMOVUPS     Z21, 192(R11)
+
+absent7:
+	LEAQ    (R11)(R9*2), R11
+	VADDPS  Z17, Z10, Z7
+	VADDPS  Z9, Z13, Z11
+	VADDPS  Z7, Z14, Z15
+	VADDPS  Z11, Z15, Z15
+	VADDPS  (R8), Z15, Z15
+	VMAXPS  Z15, Z6, Z15
+	TESTL   $0x00001000, DI
+	JEQ     absent12
+	VMOVUPS Z15, (R11)
+
+absent12:
+	VMULPS      Z2, Z7, Z15
+	VFMADD231PS Z11, Z3, Z15
+	VADDPS      (R8), Z15, Z15
+	VMAXPS      Z15, Z6, Z15
+	TESTL       $0x00004000, DI
+	JEQ         absent14
+	VMOVUPS     Z15, 128(R11)
+
+absent14:
+	VSUBPS      Z17, Z10, Z11
+	VSUBPS      Z9, Z13, Z7
+	VMULPS      Z0, Z11, Z15
+	VFMADD231PS Z7, Z1, Z15
+	VADDPS      (R8), Z15, Z15
+	VMAXPS      Z15, Z6, Z15
+	TESTL       $0x00002000, DI
+	JEQ         absent13
+	VMOVUPS     Z15, 64(R11)
+
+absent13:
+	VMOVUPS     Z8, Z15
+	VFMADD231PS Z11, Z4, Z15
+	VFMADD231PS Z7, Z5, Z15
+	VADDPS      (R8), Z15, Z15
+	VMAXPS      Z15, Z6, Z15
+	TESTL       $0x00008000, DI
+	JEQ         absent15
+	VMOVUPS     Z15, 192(R11)
+
+absent15:
+	ADDQ DX, CX
+	ADDQ $0x00000100, SI
+	DECQ AX
+	JNZ  next
+	VZEROUPPER
+	RET
+
+DATA wino16OutputAVX512_0<>+0(SB)/4, $(0.625)
+GLOBL wino16OutputAVX512_0<>(SB), RODATA|NOPTR, $4
+
+DATA wino16OutputAVX512_1<>+0(SB)/4, $(1.5)
+GLOBL wino16OutputAVX512_1<>(SB), RODATA|NOPTR, $4
+
+DATA wino16OutputAVX512_2<>+0(SB)/4, $(0.390625)
+GLOBL wino16OutputAVX512_2<>(SB), RODATA|NOPTR, $4
+
+DATA wino16OutputAVX512_3<>+0(SB)/4, $(2.25)
+GLOBL wino16OutputAVX512_3<>(SB), RODATA|NOPTR, $4
+
+DATA wino16OutputAVX512_4<>+0(SB)/4, $(0.24414062)
+GLOBL wino16OutputAVX512_4<>(SB), RODATA|NOPTR, $4
+
+DATA wino16OutputAVX512_5<>+0(SB)/4, $(3.375)
+GLOBL wino16OutputAVX512_5<>(SB), RODATA|NOPTR, $4
+
+// func wino16OutputStreamAVX512(n int, src *float32, ldt int, ldp int, bias *float32, low float32, dst *float32, ldd int, all int, last int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·wino16OutputStreamAVX512(SB), NOSPLIT, $0-80
+	MOVQ         n+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         ldt+16(FP), DX
+	MOVQ         ldp+24(FP), BX
+	MOVQ         dst+48(FP), SI
+	SHLQ         $0x02, DX
+	SHLQ         $0x02, BX
+	MOVQ         bias+32(FP), R8
+	MOVQ         ldd+56(FP), R9
+	SHLQ         $0x02, R9
 	VBROADCASTSS wino16OutputStreamAVX512_0<>+0(SB), Z0
 	VBROADCASTSS wino16OutputStreamAVX512_1<>+0(SB), Z1
 	VBROADCASTSS wino16OutputStreamAVX512_2<>+0(SB), Z2
@@ -7345,253 +8183,323 @@ TEXT ·wino16OutputStreamAVX512(SB), NOSPLIT, $0-64
 	VBROADCASTSS wino16OutputStreamAVX512_4<>+0(SB), Z4
 	VBROADCASTSS wino16OutputStreamAVX512_5<>+0(SB), Z5
 	VBROADCASTSS low+40(FP), Z6
-	LEAQ         (BX)(BX*2), R9
-	ADDQ         R9, R9
+	LEAQ         (BX)(BX*2), R10
+	ADDQ         R10, R10
+
+next:
+	MOVQ all+64(FP), DI
+	CMPQ AX, $0x01
+	JNE  tile
+	MOVQ last+72(FP), DI
 
 tile:
-	MOVQ        CX, R10
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	VMOVUPS     (R10)(R9*1), Z7
-	VADDPS      (R10)(R9*2), Z7, Z7
-	VMOVUPS     (R11), Z8
-	VADDPS      (R11)(R9*1), Z8, Z8
-	VMOVUPS     (R10), Z9
+	MOVQ        CX, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     (R11)(R10*1), Z7
+	VADDPS      (R11)(R10*2), Z7, Z7
+	VMOVUPS     (R12), Z8
+	VADDPS      (R12)(R10*1), Z8, Z8
+	VMOVUPS     (R11), Z9
 	VADDPS      Z7, Z9, Z9
 	VADDPS      Z8, Z9, Z9
 	VMULPS      Z2, Z7, Z10
 	VFMADD231PS Z8, Z3, Z10
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z8
-	VADDPS      (R10)(R9*2), Z8, Z8
-	VMOVUPS     (R11), Z7
-	VADDPS      (R11)(R9*1), Z7, Z7
-	VMOVUPS     (R10), Z11
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z8
+	VADDPS      (R11)(R10*2), Z8, Z8
+	VMOVUPS     (R12), Z7
+	VADDPS      (R12)(R10*1), Z7, Z7
+	VMOVUPS     (R11), Z11
 	VADDPS      Z8, Z11, Z11
 	VADDPS      Z7, Z11, Z11
 	VMULPS      Z2, Z8, Z12
 	VFMADD231PS Z7, Z3, Z12
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z7
-	VADDPS      (R10)(R9*2), Z7, Z7
-	VMOVUPS     (R11), Z8
-	VADDPS      (R11)(R9*1), Z8, Z8
-	VMOVUPS     (R10), Z13
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z7
+	VADDPS      (R11)(R10*2), Z7, Z7
+	VMOVUPS     (R12), Z8
+	VADDPS      (R12)(R10*1), Z8, Z8
+	VMOVUPS     (R11), Z13
 	VADDPS      Z7, Z13, Z13
 	VADDPS      Z8, Z13, Z13
 	VMULPS      Z2, Z7, Z14
 	VFMADD231PS Z8, Z3, Z14
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z8
-	VADDPS      (R10)(R9*2), Z8, Z8
-	VMOVUPS     (R11), Z7
-	VADDPS      (R11)(R9*1), Z7, Z7
-	VMOVUPS     (R10), Z15
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z8
+	VADDPS      (R11)(R10*2), Z8, Z8
+	VMOVUPS     (R12), Z7
+	VADDPS      (R12)(R10*1), Z7, Z7
+	VMOVUPS     (R11), Z15
 	VADDPS      Z8, Z15, Z15
 	VADDPS      Z7, Z15, Z15
 	VMULPS      Z2, Z8, Z16
 	VFMADD231PS Z7, Z3, Z16
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z7
-	VADDPS      (R10)(R9*2), Z7, Z7
-	VMOVUPS     (R11), Z8
-	VADDPS      (R11)(R9*1), Z8, Z8
-	VMOVUPS     (R10), Z17
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z7
+	VADDPS      (R11)(R10*2), Z7, Z7
+	VMOVUPS     (R12), Z8
+	VADDPS      (R12)(R10*1), Z8, Z8
+	VMOVUPS     (R11), Z17
 	VADDPS      Z7, Z17, Z17
 	VADDPS      Z8, Z17, Z17
 	VMULPS      Z2, Z7, Z18
 	VFMADD231PS Z8, Z3, Z18
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z8
-	VADDPS      (R10)(R9*2), Z8, Z8
-	VMOVUPS     (R11), Z7
-	VADDPS      (R11)(R9*1), Z7, Z7
-	VMOVUPS     (R10), Z19
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z8
+	VADDPS      (R11)(R10*2), Z8, Z8
+	VMOVUPS     (R12), Z7
+	VADDPS      (R12)(R10*1), Z7, Z7
+	VMOVUPS     (R11), Z19
 	VADDPS      Z8, Z19, Z19
 	VADDPS      Z7, Z19, Z19
 	VMULPS      Z2, Z8, Z20
 	VFMADD231PS Z7, Z3, Z20
-	MOVQ        SI, R10
+	MOVQ        SI, R11
 	VADDPS      Z13, Z11, Z7
 	VADDPS      Z17, Z15, Z8
 	VADDPS      Z7, Z9, Z21
 	VADDPS      Z8, Z21, Z21
-	VADDPS      (DI), Z21, Z21
+	VADDPS      (R8), Z21, Z21
 	VMAXPS      Z21, Z6, Z21
-	VMOVNTPS    Z21, (R10)
+	TESTL       $0x00000001, DI
+	JEQ         absent0
+	VMOVNTPS    Z21, (R11)
+
+absent0:
 	VMULPS      Z2, Z7, Z21
 	VFMADD231PS Z8, Z3, Z21
-	VADDPS      (DI), Z21, Z21
+	VADDPS      (R8), Z21, Z21
 	VMAXPS      Z21, Z6, Z21
-	VMOVNTPS    Z21, 128(R10)
+	TESTL       $0x00000004, DI
+	JEQ         absent2
+	VMOVNTPS    Z21, 128(R11)
+
+absent2:
 	VSUBPS      Z13, Z11, Z8
 	VSUBPS      Z17, Z15, Z7
 	VMULPS      Z0, Z8, Z21
 	VFMADD231PS Z7, Z1, Z21
-	VADDPS      (DI), Z21, Z21
+	VADDPS      (R8), Z21, Z21
 	VMAXPS      Z21, Z6, Z21
-	VMOVNTPS    Z21, 64(R10)
+	TESTL       $0x00000002, DI
+	JEQ         absent1
+	VMOVNTPS    Z21, 64(R11)
+
+absent1:
 	VMOVUPS     Z19, Z21
 	VFMADD231PS Z8, Z4, Z21
 	VFMADD231PS Z7, Z5, Z21
-	VADDPS      (DI), Z21, Z21
+	VADDPS      (R8), Z21, Z21
 	VMAXPS      Z21, Z6, Z21
-	VMOVNTPS    Z21, 192(R10)
-	LEAQ        (R10)(R8*2), R10
-	VADDPS      Z14, Z12, Z19
-	VADDPS      Z18, Z16, Z17
-	VADDPS      Z19, Z10, Z15
-	VADDPS      Z17, Z15, Z15
-	VADDPS      (DI), Z15, Z15
-	VMAXPS      Z15, Z6, Z15
-	VMOVNTPS    Z15, (R10)
+	TESTL       $0x00000008, DI
+	JEQ         absent3
+	VMOVNTPS    Z21, 192(R11)
+
+absent3:
+	LEAQ     (R11)(R9*2), R11
+	VADDPS   Z14, Z12, Z19
+	VADDPS   Z18, Z16, Z17
+	VADDPS   Z19, Z10, Z15
+	VADDPS   Z17, Z15, Z15
+	VADDPS   (R8), Z15, Z15
+	VMAXPS   Z15, Z6, Z15
+	TESTL    $0x00000100, DI
+	JEQ      absent8
+	VMOVNTPS Z15, (R11)
+
+absent8:
 	VMULPS      Z2, Z19, Z15
 	VFMADD231PS Z17, Z3, Z15
-	VADDPS      (DI), Z15, Z15
+	VADDPS      (R8), Z15, Z15
 	VMAXPS      Z15, Z6, Z15
-	VMOVNTPS    Z15, 128(R10)
+	TESTL       $0x00000400, DI
+	JEQ         absent10
+	VMOVNTPS    Z15, 128(R11)
+
+absent10:
 	VSUBPS      Z14, Z12, Z17
 	VSUBPS      Z18, Z16, Z19
 	VMULPS      Z0, Z17, Z15
 	VFMADD231PS Z19, Z1, Z15
-	VADDPS      (DI), Z15, Z15
+	VADDPS      (R8), Z15, Z15
 	VMAXPS      Z15, Z6, Z15
-	VMOVNTPS    Z15, 64(R10)
+	TESTL       $0x00000200, DI
+	JEQ         absent9
+	VMOVNTPS    Z15, 64(R11)
+
+absent9:
 	VMOVUPS     Z20, Z15
 	VFMADD231PS Z17, Z4, Z15
 	VFMADD231PS Z19, Z5, Z15
-	VADDPS      (DI), Z15, Z15
+	VADDPS      (R8), Z15, Z15
 	VMAXPS      Z15, Z6, Z15
-	VMOVNTPS    Z15, 192(R10)
-	MOVQ        CX, R10
-	LEAQ        (R10)(R9*2), R11
-	ADDQ        R9, R11
-	VMOVUPS     (R10)(R9*1), Z20
-	VSUBPS      (R10)(R9*2), Z20, Z20
-	VMOVUPS     (R11), Z18
-	VSUBPS      (R11)(R9*1), Z18, Z18
+	TESTL       $0x00000800, DI
+	JEQ         absent11
+	VMOVNTPS    Z15, 192(R11)
+
+absent11:
+	MOVQ        CX, R11
+	LEAQ        (R11)(R10*2), R12
+	ADDQ        R10, R12
+	VMOVUPS     (R11)(R10*1), Z20
+	VSUBPS      (R11)(R10*2), Z20, Z20
+	VMOVUPS     (R12), Z18
+	VSUBPS      (R12)(R10*1), Z18, Z18
 	VMULPS      Z0, Z20, Z16
 	VFMADD231PS Z18, Z1, Z16
-	VMOVUPS     (R11)(R9*2), Z14
+	VMOVUPS     (R12)(R10*2), Z14
 	VFMADD231PS Z20, Z4, Z14
 	VFMADD231PS Z18, Z5, Z14
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z18
-	VSUBPS      (R10)(R9*2), Z18, Z18
-	VMOVUPS     (R11), Z20
-	VSUBPS      (R11)(R9*1), Z20, Z20
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z18
+	VSUBPS      (R11)(R10*2), Z18, Z18
+	VMOVUPS     (R12), Z20
+	VSUBPS      (R12)(R10*1), Z20, Z20
 	VMULPS      Z0, Z18, Z12
 	VFMADD231PS Z20, Z1, Z12
-	VMOVUPS     (R11)(R9*2), Z10
+	VMOVUPS     (R12)(R10*2), Z10
 	VFMADD231PS Z18, Z4, Z10
 	VFMADD231PS Z20, Z5, Z10
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z20
-	VSUBPS      (R10)(R9*2), Z20, Z20
-	VMOVUPS     (R11), Z18
-	VSUBPS      (R11)(R9*1), Z18, Z18
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z20
+	VSUBPS      (R11)(R10*2), Z20, Z20
+	VMOVUPS     (R12), Z18
+	VSUBPS      (R12)(R10*1), Z18, Z18
 	VMULPS      Z0, Z20, Z19
 	VFMADD231PS Z18, Z1, Z19
-	VMOVUPS     (R11)(R9*2), Z17
+	VMOVUPS     (R12)(R10*2), Z17
 	VFMADD231PS Z20, Z4, Z17
 	VFMADD231PS Z18, Z5, Z17
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z18
-	VSUBPS      (R10)(R9*2), Z18, Z18
-	VMOVUPS     (R11), Z20
-	VSUBPS      (R11)(R9*1), Z20, Z20
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z18
+	VSUBPS      (R11)(R10*2), Z18, Z18
+	VMOVUPS     (R12), Z20
+	VSUBPS      (R12)(R10*1), Z20, Z20
 	VMULPS      Z0, Z18, Z15
 	VFMADD231PS Z20, Z1, Z15
-	VMOVUPS     (R11)(R9*2), Z13
+	VMOVUPS     (R12)(R10*2), Z13
 	VFMADD231PS Z18, Z4, Z13
 	VFMADD231PS Z20, Z5, Z13
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z20
-	VSUBPS      (R10)(R9*2), Z20, Z20
-	VMOVUPS     (R11), Z18
-	VSUBPS      (R11)(R9*1), Z18, Z18
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z20
+	VSUBPS      (R11)(R10*2), Z20, Z20
+	VMOVUPS     (R12), Z18
+	VSUBPS      (R12)(R10*1), Z18, Z18
 	VMULPS      Z0, Z20, Z11
 	VFMADD231PS Z18, Z1, Z11
-	VMOVUPS     (R11)(R9*2), Z9
+	VMOVUPS     (R12)(R10*2), Z9
 	VFMADD231PS Z20, Z4, Z9
 	VFMADD231PS Z18, Z5, Z9
-	ADDQ        BX, R10
 	ADDQ        BX, R11
-	VMOVUPS     (R10)(R9*1), Z18
-	VSUBPS      (R10)(R9*2), Z18, Z18
-	VMOVUPS     (R11), Z20
-	VSUBPS      (R11)(R9*1), Z20, Z20
+	ADDQ        BX, R12
+	VMOVUPS     (R11)(R10*1), Z18
+	VSUBPS      (R11)(R10*2), Z18, Z18
+	VMOVUPS     (R12), Z20
+	VSUBPS      (R12)(R10*1), Z20, Z20
 	VMULPS      Z0, Z18, Z7
 	VFMADD231PS Z20, Z1, Z7
-	VMOVUPS     (R11)(R9*2), Z8
+	VMOVUPS     (R12)(R10*2), Z8
 	VFMADD231PS Z18, Z4, Z8
 	VFMADD231PS Z20, Z5, Z8
-	MOVQ        SI, R10
-	ADDQ        R8, R10
+	MOVQ        SI, R11
+	ADDQ        R9, R11
 	VADDPS      Z19, Z12, Z20
 	VADDPS      Z11, Z15, Z18
 	VADDPS      Z20, Z16, Z21
 	VADDPS      Z18, Z21, Z21
-	VADDPS      (DI), Z21, Z21
+	VADDPS      (R8), Z21, Z21
 	VMAXPS      Z21, Z6, Z21
-	VMOVNTPS    Z21, (R10)
+	TESTL       $0x00000010, DI
+	JEQ         absent4
+	VMOVNTPS    Z21, (R11)
+
+absent4:
 	VMULPS      Z2, Z20, Z21
 	VFMADD231PS Z18, Z3, Z21
-	VADDPS      (DI), Z21, Z21
+	VADDPS      (R8), Z21, Z21
 	VMAXPS      Z21, Z6, Z21
-	VMOVNTPS    Z21, 128(R10)
+	TESTL       $0x00000040, DI
+	JEQ         absent6
+	VMOVNTPS    Z21, 128(R11)
+
+absent6:
 	VSUBPS      Z19, Z12, Z18
 	VSUBPS      Z11, Z15, Z20
 	VMULPS      Z0, Z18, Z21
 	VFMADD231PS Z20, Z1, Z21
-	VADDPS      (DI), Z21, Z21
+	VADDPS      (R8), Z21, Z21
 	VMAXPS      Z21, Z6, Z21
-	VMOVNTPS    Z21, 64(R10)
+	TESTL       $0x00000020, DI
+	JEQ         absent5
+	VMOVNTPS    Z21, 64(R11)
+
+absent5:
 	VMOVUPS     Z7, Z21
 	VFMADD231PS Z18, Z4, Z21
 	VFMADD231PS Z20, Z5, Z21
-	VADDPS      (DI), Z21, Z21
+	VADDPS      (R8), Z21, Z21
 	VMAXPS      Z21, Z6, Z21
-	VMOVNTPS    Z21, 192(R10)
-	LEAQ        (R10)(R8*2), R10
-	VADDPS      Z17, Z10, Z7
-	VADDPS      Z9, Z13, Z11
-	VADDPS      Z7, Z14, Z15
-	VADDPS      Z11, Z15, Z15
-	VADDPS      (DI), Z15, Z15
-	VMAXPS      Z15, Z6, Z15
-	VMOVNTPS    Z15, (R10)
+	TESTL       $0x00000080, DI
+	JEQ         absent7
+	VMOVNTPS    Z21, 192(R11)
+
+absent7:
+	LEAQ     (R11)(R9*2), R11
+	VADDPS   Z17, Z10, Z7
+	VADDPS   Z9, Z13, Z11
+	VADDPS   Z7, Z14, Z15
+	VADDPS   Z11, Z15, Z15
+	VADDPS   (R8), Z15, Z15
+	VMAXPS   Z15, Z6, Z15
+	TESTL    $0x00001000, DI
+	JEQ      absent12
+	VMOVNTPS Z15, (R11)
+
+absent12:
 	VMULPS      Z2, Z7, Z15
 	VFMADD231PS Z11, Z3, Z15
-	VADDPS      (DI), Z15, Z15
+	VADDPS      (R8), Z15, Z15
 	VMAXPS      Z15, Z6, Z15
-	VMOVNTPS    Z15, 128(R10)
+	TESTL       $0x00004000, DI
+	JEQ         absent14
+	VMOVNTPS    Z15, 128(R11)
+
+absent14:
 	VSUBPS      Z17, Z10, Z11
 	VSUBPS      Z9, Z13, Z7
 	VMULPS      Z0, Z11, Z15
 	VFMADD231PS Z7, Z1, Z15
-	VADDPS      (DI), Z15, Z15
+	VADDPS      (R8), Z15, Z15
 	VMAXPS      Z15, Z6, Z15
-	VMOVNTPS    Z15, 64(R10)
+	TESTL       $0x00002000, DI
+	JEQ         absent13
+	VMOVNTPS    Z15, 64(R11)
+
+absent13:
 	VMOVUPS     Z8, Z15
 	VFMADD231PS Z11, Z4, Z15
 	VFMADD231PS Z7, Z5, Z15
-	VADDPS      (DI), Z15, Z15
+	VADDPS      (R8), Z15, Z15
 	VMAXPS      Z15, Z6, Z15
-	VMOVNTPS    Z15, 192(R10)
-	ADDQ        DX, CX
-	ADDQ        $0x00000100, SI
-	DECQ        AX
-	JNZ         tile
+	TESTL       $0x00008000, DI
+	JEQ         absent15
+	VMOVNTPS    Z15, 192(R11)
+
+absent15:
+	ADDQ DX, CX
+	ADDQ $0x00000100, SI
+	DECQ AX
+	JNZ  next
 	SFENCE
 	VZEROUPPER
 	RET
@@ -7833,47 +8741,6 @@ GLOBL wino16WeightsAVX512_4<>(SB), RODATA|NOPTR, $4
 
 DATA wino16WeightsAVX512_5<>+0(SB)/4, $(0.26890758)
 GLOBL wino16WeightsAVX512_5<>(SB), RODATA|NOPTR, $4
-
-// func wino16SumsAVX512(n int, src *float32, dst *float32)
-// Requires: AVX, AVX512F
-TEXT ·wino16SumsAVX512(SB), NOSPLIT, $0-24
-	MOVQ   n+0(FP), AX
-	MOVQ   src+8(FP), CX
-	MOVQ   dst+16(FP), DX
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	MOVQ   AX, BX
-	SHRQ   $0x02, BX
-	JZ     rest
-
-loop:
-	VADDPS (CX), Z0, Z0
-	VADDPS 64(CX), Z1, Z1
-	VADDPS 128(CX), Z2, Z2
-	VADDPS 192(CX), Z3, Z3
-	ADDQ   $0x00000100, CX
-	DECQ   BX
-	JNZ    loop
-
-rest:
-	ANDQ $0x03, AX
-	JZ   done
-
-restloop:
-	VADDPS (CX), Z0, Z0
-	ADDQ   $0x00000040, CX
-	DECQ   AX
-	JNZ    restloop
-
-done:
-	VADDPS  Z1, Z0, Z0
-	VADDPS  Z3, Z2, Z2
-	VADDPS  Z2, Z0, Z0
-	VMOVUPS Z0, (DX)
-	VZEROUPPER
-	RET
 
 // func wino16PrefetchAVX512(n int, src *float32)
 // Requires: MMX+

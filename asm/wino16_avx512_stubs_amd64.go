@@ -47,98 +47,134 @@ func wino16Rows6x32AVX512(blocks int, groups int, a *float32, lda int, b *float3
 func wino16Rows7x32AVX512(blocks int, groups int, a *float32, lda int, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols1x32AVX512 adds (acc) or assigns to tiles c, 1×32, the products of the transposes
-// of blocks > 0 times 1 columns of a, whose rows are 32 wide, and the panel b.
+// of blocks > 0 times 1 columns of a, whose rows are 32 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols1x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols1x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols2x32AVX512 adds (acc) or assigns to tiles c, 2×32, the products of the transposes
-// of blocks > 0 times 2 columns of a, whose rows are 32 wide, and the panel b.
+// of blocks > 0 times 2 columns of a, whose rows are 32 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols2x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols2x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols3x32AVX512 adds (acc) or assigns to tiles c, 3×32, the products of the transposes
-// of blocks > 0 times 3 columns of a, whose rows are 32 wide, and the panel b.
+// of blocks > 0 times 3 columns of a, whose rows are 32 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols3x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols3x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols4x32AVX512 adds (acc) or assigns to tiles c, 4×32, the products of the transposes
-// of blocks > 0 times 4 columns of a, whose rows are 32 wide, and the panel b.
+// of blocks > 0 times 4 columns of a, whose rows are 32 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols4x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols4x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols5x32AVX512 adds (acc) or assigns to tiles c, 5×32, the products of the transposes
-// of blocks > 0 times 5 columns of a, whose rows are 32 wide, and the panel b.
+// of blocks > 0 times 5 columns of a, whose rows are 32 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols5x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols5x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols6x32AVX512 adds (acc) or assigns to tiles c, 6×32, the products of the transposes
-// of blocks > 0 times 6 columns of a, whose rows are 32 wide, and the panel b.
+// of blocks > 0 times 6 columns of a, whose rows are 32 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols6x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols6x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols7x32AVX512 adds (acc) or assigns to tiles c, 7×32, the products of the transposes
-// of blocks > 0 times 7 columns of a, whose rows are 32 wide, and the panel b.
+// of blocks > 0 times 7 columns of a, whose rows are 32 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols7x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols7x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols8x32AVX512 adds (acc) or assigns to tiles c, 8×32, the products of the transposes
-// of blocks > 0 times 8 columns of a, whose rows are 32 wide, and the panel b.
+// of blocks > 0 times 8 columns of a, whose rows are 32 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols8x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols8x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols9x32AVX512 adds (acc) or assigns to tiles c, 9×32, the products of the transposes
-// of blocks > 0 times 9 columns of a, whose rows are 32 wide, and the panel b.
+// of blocks > 0 times 9 columns of a, whose rows are 32 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols9x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols9x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols10x32AVX512 adds (acc) or assigns to tiles c, 10×32, the products of the transposes
-// of blocks > 0 times 10 columns of a, whose rows are 32 wide, and the panel b.
+// of blocks > 0 times 10 columns of a, whose rows are 32 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols10x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols10x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols11x32AVX512 adds (acc) or assigns to tiles c, 11×32, the products of the transposes
-// of blocks > 0 times 11 columns of a, whose rows are 32 wide, and the panel b.
+// of blocks > 0 times 11 columns of a, whose rows are 32 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols11x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols11x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols12x32AVX512 adds (acc) or assigns to tiles c, 12×32, the products of the transposes
-// of blocks > 0 times 12 columns of a, whose rows are 32 wide, and the panel b.
+// of blocks > 0 times 12 columns of a, whose rows are 32 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols12x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols12x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols13x32AVX512 adds (acc) or assigns to tiles c, 13×32, the products of the transposes
-// of blocks > 0 times 13 columns of a, whose rows are 32 wide, and the panel b.
+// of blocks > 0 times 13 columns of a, whose rows are 32 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols13x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols13x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
 // wino16Cols14x32AVX512 adds (acc) or assigns to tiles c, 14×32, the products of the transposes
-// of blocks > 0 times 14 columns of a, whose rows are 32 wide, and the panel b.
+// of blocks > 0 times 14 columns of a, whose rows are 32 wide, and the panel b,
+// while what is at next is fetched into the second cache.
 //
 //go:noescape
-func wino16Cols14x32AVX512(blocks int, kc int, a *float32, b *float32, c *float32, ldc int, acc bool)
+func wino16Cols14x32AVX512(blocks int, kc int, a *float32, next *float32, b *float32, c *float32, ldc int, acc bool)
 
-// wino16InputAVX512 transforms n > 0 tiles of 6×6 pixels, 16 lanes each.
+// wino16InputAVX512 transforms n > 0 tiles of 6×6 pixels,
+// 16 lanes each. src is the first pixel inside, after top rows and left columns
+// outside. So many rows are inside, and those columns of the first tile, the last
+// but one and the last whose bit is set.
 //
 //go:noescape
-func wino16InputAVX512(n int, src *float32, lds int, dst *float32, ldt int, ldp int)
+func wino16InputAVX512(n int, src *float32, lds int, top int, rows int, left int, first int, last2 int, last int, dst *float32, ldt int, ldp int)
 
-// wino16GradientAVX512 transforms n > 0 tiles of 4×4 pixels of an output gradient, 16 lanes each.
+// wino16GradientAVX512 transforms n > 0 tiles of 4×4 pixels of an output gradient,
+// 16 lanes each. src is the first pixel inside, after top rows and left columns
+// outside. So many rows are inside, and those columns of the first tile, the last
+// but one and the last whose bit is set.
 //
 //go:noescape
-func wino16GradientAVX512(n int, src *float32, lds int, dst *float32, ldt int, ldp int)
+func wino16GradientAVX512(n int, src *float32, lds int, top int, rows int, left int, first int, last2 int, last int, dst *float32, ldt int, ldp int, sums *float32)
+
+// wino16InputStreamAVX512 transforms n > 0 tiles of 6×6 pixels,
+// 16 lanes each. src is the first pixel inside, after top rows and left columns
+// outside. So many rows are inside, and those columns of the first tile, the last
+// but one and the last whose bit is set.
+//
+//go:noescape
+func wino16InputStreamAVX512(n int, src *float32, lds int, top int, rows int, left int, first int, last2 int, last int, dst *float32, ldt int, ldp int)
+
+// wino16GradientStreamAVX512 transforms n > 0 tiles of 4×4 pixels of an output gradient,
+// 16 lanes each. src is the first pixel inside, after top rows and left columns
+// outside. So many rows are inside, and those columns of the first tile, the last
+// but one and the last whose bit is set.
+//
+//go:noescape
+func wino16GradientStreamAVX512(n int, src *float32, lds int, top int, rows int, left int, first int, last2 int, last int, dst *float32, ldt int, ldp int, sums *float32)
 
 // wino16FilterAVX512 transforms n > 0 tiles of 3×3 taps, 16 lanes each.
 //
@@ -146,34 +182,21 @@ func wino16GradientAVX512(n int, src *float32, lds int, dst *float32, ldt int, l
 func wino16FilterAVX512(n int, src *float32, ldc int, next int, dst *float32, ldt int, ldp int)
 
 // wino16OutputAVX512 transforms n > 0 tiles back to 4×4 pixels, 16 lanes each.
+// Only pixels are written whose bit is set in last for the last tile, in all for others.
 //
 //go:noescape
-func wino16OutputAVX512(n int, src *float32, ldt int, ldp int, bias *float32, low float32, dst *float32, ldd int)
-
-// wino16InputStreamAVX512 transforms n > 0 tiles of 6×6 pixels, 16 lanes each.
-//
-//go:noescape
-func wino16InputStreamAVX512(n int, src *float32, lds int, dst *float32, ldt int, ldp int)
-
-// wino16GradientStreamAVX512 transforms n > 0 tiles of 4×4 pixels of an output gradient, 16 lanes each.
-//
-//go:noescape
-func wino16GradientStreamAVX512(n int, src *float32, lds int, dst *float32, ldt int, ldp int)
+func wino16OutputAVX512(n int, src *float32, ldt int, ldp int, bias *float32, low float32, dst *float32, ldd int, all int, last int)
 
 // wino16OutputStreamAVX512 transforms n > 0 tiles back to 4×4 pixels, 16 lanes each.
+// Only pixels are written whose bit is set in last for the last tile, in all for others.
 //
 //go:noescape
-func wino16OutputStreamAVX512(n int, src *float32, ldt int, ldp int, bias *float32, low float32, dst *float32, ldd int)
+func wino16OutputStreamAVX512(n int, src *float32, ldt int, ldp int, bias *float32, low float32, dst *float32, ldd int, all int, last int)
 
 // wino16WeightsAVX512 transforms n > 0 tiles back to 3×3 taps of a weight gradient, 16 lanes each.
 //
 //go:noescape
 func wino16WeightsAVX512(n int, src *float32, ldt int, ldp int, dst *float32)
-
-// wino16SumsAVX512 adds up n ≥ 0 vectors of 16 lanes.
-//
-//go:noescape
-func wino16SumsAVX512(n int, src *float32, dst *float32)
 
 // wino16PrefetchAVX512 asks for n > 0 lines of 64 bytes to be brought near, into the second cache.
 //

@@ -40,14 +40,42 @@ func winoColsGeneric(rows, kc int, a, b, c []float32, ldc int, acc bool) {
 // The transforms round once, at the end: the other kernels have fused
 // multiply-adds, and errors here are magnified.
 
-// winoExpand computes m·d·mᵀ of n tiles of in×in vectors.
-func winoExpand(m *[6][6]float32, in, n int, src []float32, off, ldr, ldc, next int, dst []float32, ldt, ldp int) {
+// winoPixelsGeneric is the portable Input and Gradient.
+func winoPixelsGeneric(m *[6][6]float32, edge, n int, x *WinoPixels, dst []float32, ldt, ldp int, sums *[WinoLanes]float32) {
+	var total [WinoLanes]float64
+	winoExpand(m, edge, n, func(t, r, c int) *[WinoLanes]float32 {
+		if r < x.Top || r >= edge-x.Bottom || x.inside(t, n, edge)>>c&1 == 0 {
+			return nil
+		}
+		src := (*[WinoLanes]float32)(x.Data[(r-x.Top)*x.LD+(4*t+c-x.Left)*WinoLanes:])
+		multiplyAddWide(1, src, &total)
+		return src
+	}, dst, ldt, ldp)
+	if sums != nil {
+		for l, v := range total {
+			sums[l] += float32(v)
+		}
+	}
+}
+
+// winoFilterGeneric is the portable Filter.
+func winoFilterGeneric(n int, src []float32, off, ldc, next int, dst []float32, ldt, ldp int) {
+	winoExpand(&winoG, 3, n, func(t, r, c int) *[WinoLanes]float32 {
+		return (*[WinoLanes]float32)(src[off+t*next+(3*r+c)*ldc:])
+	}, dst, ldt, ldp)
+}
+
+// winoExpand computes m·d·mᵀ of n tiles of in×in vectors; nil is one of zeros.
+func winoExpand(m *[6][6]float32, in, n int, at func(t, r, c int) *[WinoLanes]float32, dst []float32, ldt, ldp int) {
 	var half [6][6][WinoLanes]float64 // rows transformed
 	for t := range n {
 		half = [6][6][WinoLanes]float64{}
 		for r := range in {
 			for c := range in {
-				x := (*[WinoLanes]float32)(src[off+t*next+r*ldr+c*ldc:])
+				x := at(t, r, c)
+				if x == nil {
+					continue
+				}
 				for i := range 6 {
 					if m[i][r] != 0 {
 						multiplyAddWide(m[i][r], x, &half[i][c])
@@ -69,9 +97,32 @@ func winoExpand(m *[6][6]float32, in, n int, src []float32, off, ldr, ldc, next 
 	}
 }
 
-// winoReduce computes mᵀ·u·m, out×out vectors, of n transformed tiles, adds
-// bias unless it is nil, and raises what is less than low to it.
-func winoReduce(m *[6][6]float32, out, n int, src []float32, ldt, ldp int, bias *[WinoLanes]float32, low float32, dst []float32, ldr, next int) {
+// winoOutputGeneric is the portable Output.
+func winoOutputGeneric(n int, src []float32, ldt, ldp int, bias *[WinoLanes]float32, low float32, y *WinoPixels) {
+	winoReduce(&winoA, 4, n, src, ldt, ldp, func(t, r, c int, x [WinoLanes]float64) {
+		if r >= 4-y.Bottom || 4*t+c >= 4*n-y.Right {
+			return
+		}
+		multiplyAddWide(1, bias, &x)
+		to := (*[WinoLanes]float32)(y.Data[r*y.LD+(4*t+c)*WinoLanes:])
+		round(&x, to)
+		for l, v := range to {
+			if v < low {
+				to[l] = low
+			}
+		}
+	})
+}
+
+// winoWeightsGeneric is the portable Weights.
+func winoWeightsGeneric(n int, src []float32, ldt, ldp int, dst []float32) {
+	winoReduce(&winoG, 3, n, src, ldt, ldp, func(t, r, c int, x [WinoLanes]float64) {
+		round(&x, (*[WinoLanes]float32)(dst[(9*t+3*r+c)*WinoLanes:]))
+	})
+}
+
+// winoReduce computes mᵀ·u·m, out×out vectors, of n transformed tiles.
+func winoReduce(m *[6][6]float32, out, n int, src []float32, ldt, ldp int, put func(t, r, c int, x [WinoLanes]float64)) {
 	var half [4][6][WinoLanes]float64
 	for t := range n {
 		half = [4][6][WinoLanes]float64{}
@@ -93,28 +144,10 @@ func winoReduce(m *[6][6]float32, out, n int, src []float32, ldt, ldp int, bias 
 						multiplyAddWide(m[c][j], &half[i][c], &y)
 					}
 				}
-				if bias != nil {
-					multiplyAddWide(1, bias, &y)
-				}
-				to := (*[WinoLanes]float32)(dst[t*next+i*ldr+j*WinoLanes:])
-				round(&y, to)
-				for l, v := range to {
-					if v < low {
-						to[l] = low
-					}
-				}
+				put(t, i, j, y)
 			}
 		}
 	}
-}
-
-// winoSumsGeneric adds up n vectors.
-func winoSumsGeneric(n int, src []float32, dst *[WinoLanes]float32) {
-	var s [WinoLanes]float64
-	for i := range n {
-		multiplyAddWide(1, (*[WinoLanes]float32)(src[i*WinoLanes:]), &s)
-	}
-	round(&s, dst)
 }
 
 // multiplyAdd adds c·x to y.

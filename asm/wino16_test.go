@@ -111,12 +111,24 @@ func TestWinoTransforms(t *testing.T) {
 				}
 				lds := (4*n + 3) * l
 				src, dst := slice(5*lds+(4*n+2)*l), slice(expanded)
-				k.Input(n, src, lds, dst, ldt, ldp, stream)
+				k.Input(n, &asm.WinoPixels{Data: src, LD: lds}, dst, ldt, ldp, stream)
 				each(t, "input", bt, true, dst, func(tile, r, c, lane int) float32 { return src[r*lds+(4*tile+c)*l+lane] })
 
 				src = slice(3*lds + 4*n*l)
-				k.Gradient(n, src, lds, dst, ldt, ldp, stream)
+				var sums [l]float32
+				kerneltest.Normals(6, sums[:])
+				was := sums
+				k.Gradient(n, &asm.WinoPixels{Data: src, LD: lds}, dst, ldt, ldp, &sums, stream)
 				each(t, "gradient", a, false, dst, func(tile, r, c, lane int) float32 { return src[r*lds+(4*tile+c)*l+lane] })
+				for lane, got := range sums {
+					want, scale := float64(was[lane]), math.Abs(float64(was[lane]))
+					for i := range 16 * n {
+						v := float64(src[i/(4*n)*lds+i%(4*n)*l+lane])
+						want += v
+						scale += math.Abs(v)
+					}
+					near(t, "sum", got, want, scale)
+				}
 
 				for _, ldc := range []int{l, l + 1, -l} {
 					step := max(ldc, -ldc)
@@ -133,7 +145,7 @@ func TestWinoTransforms(t *testing.T) {
 				lds = 4*n*l + 16
 				dst = slice(3*lds + 4*n*l)
 				for _, low := range []float32{float32(math.Inf(-1)), 0, 0.25} {
-					k.Output(n, m, ldt, ldp, &bias, low, dst, lds, stream)
+					k.Output(n, m, ldt, ldp, &bias, low, &asm.WinoPixels{Data: dst, LD: lds}, stream)
 					for tile := range n {
 						for i := range 16 * l {
 							r, c, lane := i/l/4, i/l%4, i%l
@@ -142,27 +154,11 @@ func TestWinoTransforms(t *testing.T) {
 						}
 					}
 				}
-				was := m[7]
-				m[7] = kerneltest.NaN // lane 7 of a point that all pixels depend on
-				k.Output(n, m, ldt, ldp, &bias, 0, dst, lds, false)
+				nan := append([]float32(nil), m...)
+				nan[7] = kerneltest.NaN // lane 7 of a point that all pixels depend on
+				k.Output(n, nan, ldt, ldp, &bias, 0, &asm.WinoPixels{Data: dst, LD: lds}, false)
 				if v := dst[7]; v == v {
 					t.Fatalf("NaN became %v", v)
-				}
-				m[7] = was
-
-				for _, n := range []int{0, n, 4 * n, 4*n + 3} {
-					src := slice(n * l)
-					var sums [l]float32
-					kerneltest.Fill(sums[:], kerneltest.NaN)
-					k.Sums(n, src, &sums)
-					for lane := range l {
-						var v, scale float64
-						for i := range n {
-							v += float64(src[i*l+lane])
-							scale += math.Abs(float64(src[i*l+lane]))
-						}
-						near(t, "sum", sums[lane], v, scale)
-					}
 				}
 				// The same signs again, once in all.
 				gs := make([][]float64, 3)
@@ -177,6 +173,102 @@ func TestWinoTransforms(t *testing.T) {
 					tile, tap, lane := i/l/9, i/l%9, i%l
 					v, scale := sandwich(gs, tap/3, tap%3, func(r, c int) float32 { return m[(6*r+c)*ldp+tile*ldt+lane] })
 					near(t, "weights", dst[i], v, scale)
+				}
+			}
+		}
+	})
+}
+
+// winoStrip returns the pixels of n tiles as rows of a strip, with zeros outside.
+func winoStrip(x *asm.WinoPixels, n, edge int) ([]float32, int) {
+	const l = asm.WinoLanes
+	cols := 4*n + edge - 4
+	strip := make([]float32, edge*cols*l)
+	for r := x.Top; r < edge-x.Bottom; r++ {
+		for c := x.Left; c < cols-x.Right; c++ {
+			for lane := range l {
+				at := (r-x.Top)*x.LD + (c-x.Left)*l + lane
+				strip[(r*cols+c)*l+lane] = x.Data[at]
+			}
+		}
+	}
+	return strip, cols * l
+}
+
+// TestWinoBorders holds transforms of tiles that lie partly outside an image, with
+// pixels between protected pages, to those of tiles with zeros there.
+func TestWinoBorders(t *testing.T) {
+	const l = asm.WinoLanes
+	kerneltest.EachISA(t, func(t *testing.T) {
+		k := asm.Wino()
+		check := func(edge, n int, stream, atEnd bool, x asm.WinoPixels) {
+			rows, cols := edge-x.Top-x.Bottom, 4*n+edge-4-x.Left-x.Right
+			if rows < 1 || cols < 1 {
+				return
+			}
+			x.LD = (cols + 1) * l
+			size := (rows-1)*x.LD + cols*l
+			x.Data = kerneltest.Shared(t, size, atEnd)
+			kerneltest.Normals(1, x.Data)
+			ldt := 2 * l
+			ldp := n*ldt + l
+			var got, want [2][]float32
+			for i := range got {
+				got[i], want[i] = make([]float32, asm.WinoPoints*ldp), make([]float32, asm.WinoPoints*ldp)
+			}
+			strip, lds := winoStrip(&x, n, edge)
+			whole := asm.WinoPixels{Data: strip, LD: lds}
+			what := fmt.Sprintf("edge=%d n=%d stream=%v: %d rows and %d columns inside after %d and %d", edge, n, stream, rows, cols, x.Top, x.Left)
+			if edge == 6 {
+				k.Input(n, &whole, want[0], ldt, ldp, false)
+				k.Input(n, &x, got[0], ldt, ldp, stream)
+			} else {
+				var sums, wantSums [l]float32
+				k.Gradient(n, &whole, want[0], ldt, ldp, &wantSums, false)
+				k.Gradient(n, &x, got[0], ldt, ldp, &sums, stream)
+				kerneltest.Same(t, what+": sums", sums[:], wantSums[:])
+				k.Gradient(n, &x, got[1], ldt, ldp, nil, stream)
+				kerneltest.Same(t, what+": without sums", got[1], want[0])
+			}
+			kerneltest.Same(t, what, got[0], want[0])
+		}
+		for _, edge := range []int{6, 4} {
+			for _, n := range []int{1, 2, 3, 5} {
+				for v := range edge * edge {
+					for h := range 5 * 9 {
+						check(edge, n, (v+h)%2 == 1, (v+h)%3 == 1, asm.WinoPixels{Top: v / edge, Bottom: v % edge, Left: h % 5, Right: h / 5})
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestWinoOutputBorders holds tiles that lie partly outside an image between
+// protected pages to whole ones, and what lies between rows to what was there.
+func TestWinoOutputBorders(t *testing.T) {
+	const l = asm.WinoLanes
+	kerneltest.EachISA(t, func(t *testing.T) {
+		k := asm.Wino()
+		var bias [l]float32
+		kerneltest.Normals(1, bias[:])
+		for _, n := range []int{1, 2, 5} {
+			for border := range 16 {
+				bottom, right := border/4, border%4
+				rows, cols := 4-bottom, 4*n-right
+				m := make([]float32, asm.WinoPoints*n*l)
+				kerneltest.Normals(2, m)
+				whole, lds := make([]float32, 16*n*l), (cols+1)*l
+				k.Output(n, m, l, n*l, &bias, 0, &asm.WinoPixels{Data: whole, LD: 4 * n * l}, false)
+				for i := range 4 {
+					got := kerneltest.Shared(t, (rows-1)*lds+cols*l, i/2 == 1)
+					kerneltest.Fill(got, 7)
+					want := append([]float32(nil), got...)
+					for r := range rows {
+						copy(want[r*lds:], whole[r*4*n*l:][:cols*l])
+					}
+					k.Output(n, m, l, n*l, &bias, 0, &asm.WinoPixels{Data: got, LD: lds, Bottom: bottom, Right: right}, i%2 == 1)
+					kerneltest.Same(t, fmt.Sprintf("n=%d bottom=%d right=%d", n, bottom, right), got, want)
 				}
 			}
 		}
@@ -230,7 +322,7 @@ func TestWinoTiles(t *testing.T) {
 								if rows {
 									k.Rows(blocks, mr, kc/l, a, lda, b, c, ldc, acc)
 								} else {
-									k.Cols(blocks, mr, kc, a, b, c, ldc, acc)
+									k.Cols(blocks, mr, kc, a, nil, b, c, ldc, acc)
 								}
 								kerneltest.Same(t, fmt.Sprintf("rows=%v blocks=%d mr=%d kc=%d acc=%v", rows, blocks, mr, kc, acc), c, want)
 							}
@@ -262,16 +354,27 @@ func TestWinoPanics(t *testing.T) {
 		"rows a":    func() { k.Rows(1, 2, 3, full[:95], 32, full, full, k.NR, false) },
 		"rows b":    func() { k.Rows(1, 1, 2, full, 16, full[:32*k.NR-1], full, k.NR, false) },
 		"rows c":    func() { k.Rows(2, 1, 1, full, 1, full, full[:2*k.NR-1], k.NR, false) },
-		"cols a":    func() { k.Cols(1, 2, 2, full[:k.NR+1], full, full, k.NR, false) },
-		"cols n":    func() { k.Cols(k.NR, 2, 1, full, full, full, k.NR, false) },
-		"cols mr":   func() { k.Cols(1, 0, 1, full, full, full, k.NR, false) },
-		"input src": func() { k.Input(1, full[:5*96+95], 96, full, 16, 16, false) },
-		"input dst": func() { k.Input(1, full, 96, full[:36*16-1], 16, 16, false) },
-		"gradient":  func() { k.Gradient(1, full[:4*64-1], 64, full, 16, 16, false) },
-		"filter":    func() { k.Filter(1, full, 127, -16, 0, full, 16, 16) },
-		"output":    func() { k.Output(1, full, 16, 16, &bias, 0, full[:4*64-1], 64, false) },
-		"sums":      func() { k.Sums(3, full[:3*16-1], &bias) },
-		"weights":   func() { k.Weights(1, full, 16, 16, full[:9*16-1]) },
+		"cols a":    func() { k.Cols(1, 2, 2, full[:k.NR+1], nil, full, full, k.NR, false) },
+		"cols n":    func() { k.Cols(k.NR, 2, 1, full, nil, full, full, k.NR, false) },
+		"cols mr":   func() { k.Cols(1, 0, 1, full, nil, full, full, k.NR, false) },
+		"input src": func() { k.Input(1, &asm.WinoPixels{Data: full[:5*96+95], LD: 96}, full, 16, 16, false) },
+		"input inside": func() {
+			k.Input(1, &asm.WinoPixels{Data: full[:4*96+79], LD: 96, Top: 1, Right: 1}, full, 16, 16, false)
+		},
+		"input dst":    func() { k.Input(1, &asm.WinoPixels{Data: full, LD: 96}, full[:36*16-1], 16, 16, false) },
+		"no rows":      func() { k.Input(1, &asm.WinoPixels{Data: full, LD: 96, Top: 2, Bottom: 4}, full, 16, 16, false) },
+		"no columns":   func() { k.Input(1, &asm.WinoPixels{Data: full, LD: 96, Left: 2, Right: 4}, full, 16, 16, false) },
+		"top":          func() { k.Input(1, &asm.WinoPixels{Data: full, LD: 96, Top: -1}, full, 16, 16, false) },
+		"bottom":       func() { k.Gradient(1, &asm.WinoPixels{Data: full, LD: 96, Bottom: 4}, full, 16, 16, nil, false) },
+		"left":         func() { k.Input(3, &asm.WinoPixels{Data: full, LD: 96, Left: 5}, full, 16, 16, false) },
+		"right":        func() { k.Input(3, &asm.WinoPixels{Data: full, LD: 96, Right: 9}, full, 16, 16, false) },
+		"gradient":     func() { k.Gradient(1, &asm.WinoPixels{Data: full[:4*64-1], LD: 64}, full, 16, 16, nil, false) },
+		"filter":       func() { k.Filter(1, full, 127, -16, 0, full, 16, 16) },
+		"output":       func() { k.Output(1, full, 16, 16, &bias, 0, &asm.WinoPixels{Data: full[:4*64-1], LD: 64}, false) },
+		"output top":   func() { k.Output(1, full, 16, 16, &bias, 0, &asm.WinoPixels{Data: full, LD: 64, Top: 1}, false) },
+		"output left":  func() { k.Output(2, full, 16, 16, &bias, 0, &asm.WinoPixels{Data: full, LD: 64, Left: 1}, false) },
+		"output right": func() { k.Output(2, full, 16, 16, &bias, 0, &asm.WinoPixels{Data: full, LD: 64, Right: 4}, false) },
+		"weights":      func() { k.Weights(1, full, 16, 16, full[:9*16-1]) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
@@ -289,6 +392,9 @@ func BenchmarkWino(b *testing.B) {
 	const n, l, ldp = 14, asm.WinoLanes, 28*80 + 80
 	src, dst := make([]float32, 1<<17), make([]float32, 1<<17)
 	var bias [l]float32
+	inside := asm.WinoPixels{Data: src, LD: 58 * l}
+	out := asm.WinoPixels{Data: dst, LD: 56 * l}
+	border := asm.WinoPixels{Data: src, LD: 56 * l, Top: 1, Left: 1, Right: 1}
 	was := asm.ISA()
 	defer func() {
 		if err := asm.Select(was); err != nil {
@@ -301,12 +407,13 @@ func BenchmarkWino(b *testing.B) {
 		}
 		k := asm.Wino()
 		for name, f := range map[string]func(){
-			"input":    func() { k.Input(n, src, 58*l, dst, 80, ldp, false) },
-			"gradient": func() { k.Gradient(n, src, 56*l, dst, 80, ldp, false) },
-			"filter":   func() { k.Filter(n, src, 0, l, 9*l, dst, 80, ldp) },
-			"output":   func() { k.Output(n, src, 80, ldp, &bias, 0, dst, 56*l, false) },
-			"sums":     func() { k.Sums(16*n, src, &bias) },
-			"weights":  func() { k.Weights(n, src, 80, ldp, dst) },
+			"input":        func() { k.Input(n, &inside, dst, 80, ldp, false) },
+			"inputBorder":  func() { k.Input(n, &border, dst, 80, ldp, false) },
+			"gradient":     func() { k.Gradient(n, &inside, dst, 80, ldp, nil, false) },
+			"gradientSums": func() { k.Gradient(n, &inside, dst, 80, ldp, &bias, false) },
+			"filter":       func() { k.Filter(n, src, 0, l, 9*l, dst, 80, ldp) },
+			"output":       func() { k.Output(n, src, 80, ldp, &bias, 0, &out, false) },
+			"weights":      func() { k.Weights(n, src, 80, ldp, dst) },
 		} {
 			b.Run(fmt.Sprintf("isa=%s/transform=%s", isa, name), func(b *testing.B) {
 				for b.Loop() {
@@ -315,10 +422,14 @@ func BenchmarkWino(b *testing.B) {
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/tile")
 			})
 		}
-		for _, kc := range []int{64, 256} {
+		for _, kc := range []int{64, 128, 256, 512} {
+			const tiles, panels = 56, 4
+			u := make([]float32, panels*kc*k.NR)
+			turn := 0
+			next := func() []float32 { turn++; return u[turn%panels*kc*k.NR:] }
 			for name, f := range map[string]func() int{
-				"rows": func() int { k.Rows(8, k.MR, kc/l, src, 60*l, src[1<<16:], dst, 80, false); return 8 * k.MR },
-				"cols": func() int { k.Cols(k.NR/k.MC, k.MC, kc, src, src[1<<16:], dst, 80, true); return k.NR / k.MC * k.MC },
+				"rows":  func() int { k.Rows(tiles/7, min(k.MR, 7), kc/l, src, tiles*l, next(), dst, k.NR, false); return tiles },
+				"cols8": func() int { k.Cols(4, 8, kc, src, nil, next(), dst, k.NR, true); return 32 },
 			} {
 				b.Run(fmt.Sprintf("isa=%s/product=%s/kc=%d", isa, name, kc), func(b *testing.B) {
 					mr := 0

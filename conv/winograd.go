@@ -17,9 +17,9 @@ import (
 // gives 4×4 pixels of the target.
 //
 // Channels go through the transforms 16 at a time, the lanes of vectors, as the
-// layout Blocked has them. A row of tiles is read where it lies if it is inside
-// the image; at the border, and from NCHW, a strip of pixels is first brought
-// into that order, with zeros around the image.
+// layout Blocked has them. A row of tiles is read and written where it lies. From
+// NCHW, and where a ReLU masks pixels, a strip of them is first brought into that
+// order, with zeros around the image.
 //
 // Tiles are taken as rectangles of an image. What is near when it is needed
 // depends on the shape:
@@ -29,10 +29,13 @@ import (
 //     A panel of filters, two vectors, goes through all 36 products and straight
 //     on to the transform of the target, so that M is one panel wide, and the
 //     panels of U stream by. Meanwhile the next block's pixels are asked for.
-//   - Elsewhere each step is a loop of all workers over some tiles: V, U, then
-//     the products, a point a task, and the transforms of M. V at a point stays in
-//     the worker's own cache for all filters. Where U is too large for the shared
-//     cache, it is made a part of the filters at a time, for many more tiles.
+//   - Elsewhere V of many tiles is made by all workers and then only read: a task
+//     takes a panel of filters through the other steps, so that what is written
+//     again and again, U and M of a panel, is always in the same worker's caches.
+//   - If there are too few panels for the workers, each step is a loop of all
+//     workers over some tiles: V, U, then the products, a point a task, and the
+//     transforms of M. Where U is too large for the shared cache, it is made a
+//     part of the filters at a time, for many more tiles.
 //
 // The gradient of the weights has the transform Z of the output gradient in the
 // place of U, and at each point the product Vᵀ·Z, whose terms are tiles. The
@@ -231,17 +234,22 @@ var winoSizes = struct {
 	// more tiles, or all.
 	wholeU, lot     int
 	partU, largeLot int // elements of U and of V
+	sharedV         int // elements of V that tasks share which make their own U
 	channels        int // channels that are added up in one go, a multiple of 16
 
 	gradients int // up to so many channels times filters, a task does a chunk
-	unit      int // tiles whose terms are added up in one go, in such a task
+	unit      int // tiles whose terms are added up in one go, in such a task; half
+	near      int // if so many channels times filters leave room in its cache
 	chunks    int // of these, at most
 	chunk     int // tiles of a chunk, at least
 	depth     int // tiles whose terms are added up in one go, elsewhere
+	// If V of a chunk has fewer elements, tasks share it and take a panel of
+	// filters each; else they take a point each.
+	sharedSums int
 }{
-	rect: 56, stream: 2 << 20, streamV: 2 << 20, fused: 128 * 256, own: 1 << 18, wholeU: 36 * 256 * 256, lot: 1 << 20, partU: 36 * 64 * 512, largeLot: 6 << 20, channels: 512,
+	rect: 56, stream: 2 << 20, streamV: 2 << 20, fused: 128 * 256, own: 1 << 17, wholeU: 36 * 256 * 256, lot: 1 << 20, partU: 36 * 64 * 512, largeLot: 6 << 20, sharedV: 6 << 20, channels: 512,
 
-	gradients: 128 * 128, unit: 56, chunks: 24, chunk: 112, depth: 320,
+	gradients: 128 * 128, unit: 56, near: 64 * 64, chunks: 12, chunk: 112, depth: 320, sharedSums: 2 << 20,
 }
 
 // grid cuts images into rectangles of at most some tiles and returns how many
@@ -277,12 +285,12 @@ func (t *winograd) rect(i int) rect {
 func (r rect) tiles() int { return (r.y1 - r.y0) * (r.x1 - r.x0) }
 
 // count returns the tiles of rectangles lo ≤ i < hi.
-func (t *winograd) count(lo, hi int) int {
-	n := 0
-	for i := lo; i < hi; i++ {
-		n += t.rect(i).tiles()
-	}
-	return n
+func (t *winograd) count(lo, hi int) int { return t.before(hi) - t.before(lo) }
+
+// before returns the tiles of rectangles before i.
+func (t *winograd) before(i int) int {
+	r := t.rect(i)
+	return (r.img*t.th+r.y0)*t.tw + (r.y1-r.y0)*r.x0
 }
 
 // maxTiles is the largest number of tiles of lot rectangles.
@@ -296,6 +304,13 @@ func lanes(n int) int { return ceilDiv(n, asm.WinoLanes) }
 // many reports whether tasks keep all workers busy.
 func (t *winograd) many(tasks int) bool {
 	return t.p.workers() == 1 || tasks >= tasksEach*t.p.workers()
+}
+
+// even reports whether the workers have about the same number of tasks, at most
+// an eighth more than the mean.
+func (t *winograd) even(tasks int) bool {
+	w := t.p.workers()
+	return 8*w*ceilDiv(tasks, w) <= 9*tasks
 }
 
 // target computes the output, or the input gradient.
@@ -321,7 +336,64 @@ func (t *winograd) target() {
 			return
 		}
 	}
-	t.shared(kept)
+	if !t.owned() {
+		t.shared(kept)
+	}
+}
+
+// owned computes the target with tasks that take a panel of filters each through
+// all steps, for some tiles at a time, whose V they share. It does nothing and
+// returns false where there are too few panels for the workers.
+func (t *winograd) owned() bool {
+	nr := t.kern.NR
+	t.groups = ceilDiv(t.k, nr)
+	if winoSizes.sharedV == 0 || !t.even(t.groups) {
+		return false
+	}
+	t.grid(winoSizes.rect, 0)
+	t.chunks = min(ceilDiv(t.p.s.N*t.th*t.tw*t.c*asm.WinoPoints, winoSizes.sharedV), t.rects())
+	t.v = panels(t.maxTiles(ceilDiv(t.rects(), t.chunks)), t.c, asm.WinoLanes)
+	t.v.alloc()
+	for i := range t.chunks {
+		t.lo, t.hi = part(t.rects(), t.chunks, i)
+		t.tiles = t.count(t.lo, t.hi)
+		t.run((t.hi-t.lo)*lanes(t.c), winoInput)
+		t.run(t.groups, winoPanel)
+	}
+	t.v.release()
+	return true
+}
+
+// ownPanel computes a panel of filters of the lot.
+func (t *winograd) ownPanel(task int) {
+	nr := t.kern.NR
+	k0 := task * nr
+	u, m := t.u, panels(t.tiles, nr, nr)
+	m.alloc()
+	col := k0
+	if t.args.u == nil {
+		u, col = panels(roundUp(t.c, asm.WinoLanes), nr, nr), 0
+		u.alloc()
+		for c := 0; c < t.c; c += winoChannels {
+			for j := 0; j < nr; j += asm.WinoLanes {
+				t.filters(k0+j, c, &u, j)
+			}
+		}
+	}
+	for p := range asm.WinoPoints {
+		t.product(p, 0, t.tiles, &t.v, &u, col, &m, 0)
+	}
+	for j := 0; j < min(nr, t.k-k0); j += asm.WinoLanes {
+		first := 0
+		for i := t.lo; i < t.hi; i++ {
+			t.output(i, first, (k0+j)/asm.WinoLanes, &m, j)
+			first += t.rect(i).tiles()
+		}
+	}
+	m.release()
+	if t.args.u == nil {
+		u.release()
+	}
 }
 
 // shared computes the target step by step for some tiles and filters at a time.
@@ -564,158 +636,6 @@ func evenly(n, most int) (blocks, size int) {
 	return n - parts*(size-1), size
 }
 
-// An image is 16 channels (nc of them there) of an image of h×w pixels. Where
-// mask, in the same layout, is not nil and not positive, pixels count as 0.
-type image struct {
-	layout    Layout
-	src, mask []float32
-	nc, h, w  int
-}
-
-// channels returns 16 of the c channels of an image of x, the g-th, where images
-// have all channels.
-func channels(l Layout, x, mask []float32, img, all, c, g, h, w int) image {
-	off := (img*all + g*asm.WinoLanes) * h * w
-	s := image{l, x[off:], nil, min(asm.WinoLanes, c-g*asm.WinoLanes), h, w}
-	if mask != nil {
-		s.mask = mask[off:]
-	}
-	return s
-}
-
-// strip brings rows×cols pixels from (y, x) on, which may lie outside, into dst:
-// zeros outside the image and in missing channels.
-func (s *image) strip(y, x, rows, cols int, dst []float32) {
-	const l = asm.WinoLanes
-	lo, hi := max(-x, 0), min(cols, s.w-x)
-	if lo >= hi {
-		lo, hi = cols, cols
-	}
-	if s.nc < l {
-		clear(dst[:rows*cols*l])
-	}
-	var masks []float32
-	var buf *par.Buffer
-	if s.mask != nil && s.layout == NCHW {
-		masks, buf = scratch.Get(cols * l)
-		if s.nc < l {
-			clear(masks)
-		}
-	}
-	for r := range rows {
-		line := dst[r*cols*l:][:cols*l]
-		if y+r < 0 || y+r >= s.h || lo == hi {
-			clear(line)
-			continue
-		}
-		clear(line[:lo*l])
-		at, in := (y+r)*s.w+x+lo, line[lo*l:hi*l]
-		switch {
-		case s.layout == Blocked && s.mask == nil:
-			copy(in, s.src[at*l:])
-		case s.layout == Blocked:
-			asm.ReLUBackward(0, s.mask[at*l:][:len(in)], s.src[at*l:][:len(in)], in)
-		default:
-			asm.Transpose(s.nc, hi-lo, s.src[at:], s.h*s.w, in, l)
-			if s.mask != nil {
-				asm.Transpose(s.nc, hi-lo, s.mask[at:], s.h*s.w, masks, l)
-				asm.ReLUBackward(0, masks[:len(in)], in, in)
-			}
-		}
-		clear(line[hi*l:])
-	}
-	if buf != nil {
-		scratch.Put(buf)
-	}
-}
-
-// tilesInside returns the range of n tiles in a row, starting at pixel x and
-// edge wide, that lie inside an image w wide.
-func tilesInside(n, x, edge, w int) (lo, hi int) {
-	lo = min(ceilDiv(max(-x, 0), winoTile), n)
-	if w-x >= edge {
-		hi = min((w-x-edge)/winoTile+1, n)
-	}
-	return lo, max(lo, hi)
-}
-
-// winoDirect is how many tiles in a row are read where they lie rather than
-// from a strip that holds the whole row.
-const winoDirect = 3
-
-// A tiles says how the tiles of an image are transformed and where to.
-type tiles struct {
-	kern     *asm.WinoKernel
-	gradient bool // the transform: 4×4 pixels rather than 6×6
-	stream   bool // whether v is written past the caches
-	v        []float32
-	ldt, ldp int
-	sums     *[asm.WinoLanes]float32 // of the pixels of a gradient, or nil
-}
-
-// transform does n tiles in a row, the first at the given place in v.
-func (t *tiles) transform(n int, src []float32, lds, place int) {
-	if !t.gradient {
-		t.kern.Input(n, src, lds, t.v[place*t.ldt:], t.ldt, t.ldp, t.stream)
-		return
-	}
-	t.kern.Gradient(n, src, lds, t.v[place*t.ldt:], t.ldt, t.ldp, t.stream)
-	if t.sums == nil {
-		return
-	}
-	for r := range winoTile {
-		var s [asm.WinoLanes]float32
-		t.kern.Sums(winoTile*n, src[r*lds:], &s)
-		for l, v := range s {
-			t.sums[l] += v
-		}
-	}
-}
-
-// rect transforms the tiles of r, the image's first tile starting at pixel
-// (−padH, −padW).
-func (t *tiles) rect(s *image, r rect, padH, padW int) {
-	const l = asm.WinoLanes
-	edge := winoEdge
-	if t.gradient {
-		edge = winoTile
-	}
-	nx := r.x1 - r.x0
-	halo := edge - winoTile
-	x := winoTile*r.x0 - padW
-	direct := s.layout == Blocked && s.mask == nil
-	lo, hi := tilesInside(nx, x, edge, s.w)
-	if !direct || hi-lo < winoDirect {
-		rows, cols := winoTile*(r.y1-r.y0)+halo, winoTile*nx+halo
-		strip, buf := scratch.Get(rows * cols * l)
-		s.strip(winoTile*r.y0-padH, x, rows, cols, strip)
-		for y := range r.y1 - r.y0 {
-			t.transform(nx, strip[winoTile*y*cols*l:], cols*l, y*nx)
-		}
-		scratch.Put(buf)
-		return
-	}
-	strip, buf := scratch.Get(edge * (winoTile*nx + halo) * l)
-	for i := range r.y1 - r.y0 {
-		y := winoTile*(r.y0+i) - padH
-		lo, hi := lo, hi
-		if y < 0 || y+edge > s.h {
-			lo, hi = nx, nx
-		}
-		for _, e := range [...]struct{ from, n int }{{0, lo}, {hi, nx - hi}} {
-			if e.n > 0 {
-				cols := winoTile*e.n + halo
-				s.strip(y, x+winoTile*e.from, edge, cols, strip)
-				t.transform(e.n, strip, cols*l, i*nx+e.from)
-			}
-		}
-		if lo < hi {
-			t.transform(hi-lo, s.src[(y*s.w+x+winoTile*lo)*l:], s.w*l, i*nx+lo)
-		}
-	}
-	scratch.Put(buf)
-}
-
 // input makes V of group g of channels of rectangle i of the source. first is
 // the place of its first tile in v.
 func (t *winograd) input(i, first, g int, v *matrices) {
@@ -744,31 +664,18 @@ func (t *winograd) output(i, first, g int, m *matrices, col int) {
 	oy, ox := winoTile*r.y0, winoTile*r.x0
 	rows, cols := winoTile*(r.y1-r.y0), winoTile*nx
 	if t.to == Blocked {
-		whole := min(nx, (t.ow-ox)/winoTile)
+		pixels := asm.WinoPixels{LD: t.ow * l, Right: max(ox+cols-t.ow, 0)}
 		for i := range r.y1 - r.y0 {
-			n := whole
 			py := oy + winoTile*i
-			if py+winoTile > t.oh {
-				n = 0
-			}
-			first := first + i*nx
-			t.kern.Output(n, m.at(0, first, col), m.width, m.point, &bias, t.low, y[(py*t.ow+ox)*l:], t.ow*l, t.stream)
-			if n < nx {
-				cols := winoTile * (nx - n)
-				px := ox + winoTile*n
-				s, buf := scratch.Get(winoTile * cols * l)
-				t.kern.Output(nx-n, m.at(0, first+n, col), m.width, m.point, &bias, t.low, s, cols*l, false)
-				for r := range min(winoTile, t.oh-py) {
-					copy(y[((py+r)*t.ow+px)*l:][:min(cols, t.ow-px)*l], s[r*cols*l:])
-				}
-				scratch.Put(buf)
-			}
+			pixels.Bottom = max(py+winoTile-t.oh, 0)
+			pixels.Data = y[(py*t.ow+ox)*l:]
+			t.kern.Output(nx, m.at(0, first+i*nx, col), m.width, m.point, &bias, t.low, &pixels, t.stream)
 		}
 		return
 	}
 	s, buf := scratch.Get(rows * cols * l)
 	for y := range r.y1 - r.y0 {
-		t.kern.Output(nx, m.at(0, first+y*nx, col), m.width, m.point, &bias, t.low, s[winoTile*y*cols*l:], cols*l, false)
+		t.kern.Output(nx, m.at(0, first+y*nx, col), m.width, m.point, &bias, t.low, &asm.WinoPixels{Data: s[winoTile*y*cols*l:], LD: cols * l}, false)
 	}
 	rows, width := min(rows, t.oh-oy), min(cols, t.ow-ox)
 	y = y[oy*t.ow+ox:]
@@ -788,7 +695,11 @@ func (t *winograd) weights() {
 	all := t.p.s.N * t.th * t.tw
 	small := t.c*t.k <= winoSizes.gradients
 	if small {
-		t.block = t.grid(min(winoSizes.unit, winoSizes.rect), winoSizes.unit)
+		unit := winoSizes.unit
+		if t.c*t.k <= winoSizes.near {
+			unit /= 2
+		}
+		t.block = t.grid(min(unit, winoSizes.rect), unit)
 		t.chunks = max(min(winoSizes.chunks, all/winoSizes.chunk), 1)
 	} else {
 		t.block = t.grid(winoSizes.rect, winoSizes.depth)
@@ -799,7 +710,7 @@ func (t *winograd) weights() {
 	if t.db != nil {
 		t.biasSums, sums = scratch.Get(t.rects() * roundUp(t.k, asm.WinoLanes))
 	}
-	if small && t.many(t.chunks) {
+	if small && t.even(t.chunks) {
 		var buf *par.Buffer
 		t.parts, buf = scratch.Get(t.chunks * t.weightSize())
 		t.run(t.chunks, winoChunk)
@@ -807,15 +718,23 @@ func (t *winograd) weights() {
 		scratch.Put(buf)
 	} else {
 		most := t.maxTiles(ceilDiv(t.rects(), t.chunks))
-		filters := min(roundUp(max(winoSizes.partU/(asm.WinoPoints*t.c), most), nr), roundUp(t.k, nr))
-		t.v, t.m, t.u = panels(most, t.c, nr), panels(most, filters, nr), panels(t.c, filters, nr)
+		t.v = panels(most, t.c, nr)
 		t.v.alloc()
-		t.m.alloc()
-		t.u.alloc()
+		owned := t.v.size() < winoSizes.sharedSums && t.even(ceilDiv(t.k, nr))
+		filters := min(roundUp(max(winoSizes.partU/(asm.WinoPoints*t.c), most), nr), roundUp(t.k, nr))
+		if !owned {
+			t.m, t.u = panels(most, filters, nr), panels(t.c, filters, nr)
+			t.m.alloc()
+			t.u.alloc()
+		}
 		for i := range t.chunks {
 			t.lo, t.hi = part(t.rects(), t.chunks, i)
 			t.tiles = t.count(t.lo, t.hi)
 			t.run((t.hi-t.lo)*lanes(t.c), winoInput)
+			if owned {
+				t.run(ceilDiv(t.k, nr), winoPanelSums)
+				continue
+			}
 			for t.k0 = 0; t.k0 < t.k; t.k0 += t.kn {
 				t.kn = min(filters, t.k-t.k0)
 				t.groups = lanes(roundUp(t.kn, nr))
@@ -833,6 +752,47 @@ func (t *winograd) weights() {
 	if t.db != nil {
 		t.run(lanes(t.k), winoBiases)
 		scratch.Put(sums)
+	}
+}
+
+// panelSums computes a chunk's gradient of a panel of filters.
+func (t *winograd) panelSums(task int) {
+	nr := t.kern.NR
+	k0 := task * nr
+	z, u := panels(t.tiles, nr, nr), panels(t.c, nr, nr)
+	z.alloc()
+	u.alloc()
+	for g := range nr / asm.WinoLanes {
+		first := 0
+		for i := t.lo; i < t.hi; i++ {
+			t.gradient(i, first, k0/asm.WinoLanes+g, g*asm.WinoLanes, &z)
+			first += t.rect(i).tiles()
+		}
+	}
+	for p := range asm.WinoPoints {
+		for c := 0; c < t.c; c += nr {
+			t.sums(p, &t.v, c, &z, 0, &u)
+		}
+	}
+	for c := 0; c < t.c; c += winoChannels {
+		for j := 0; j < min(nr, t.k-k0); j += asm.WinoLanes {
+			t.taps(k0+j, c, min(winoChannels, t.c-c), &u, c, j, t.out, true)
+		}
+	}
+	z.release()
+	u.release()
+}
+
+// sums computes the sums over a chunk at point p of a panel of channels, from c
+// of v on, and a panel of filters, from k of z and u on.
+func (t *winograd) sums(p int, v *matrices, c int, z *matrices, k int, u *matrices) {
+	nr := t.kern.NR
+	first := 0
+	for at := t.lo; at < t.hi; at += t.block {
+		n := t.count(at, min(at+t.block, t.hi))
+		next := v.data[min(p*v.point+(c/nr+1)*v.panel+first*nr, len(v.data)-1):] // the panel to come
+		t.outer(p, first, n, min(nr, t.c-c), v, c, next, z, k, u, c, k, first > 0)
+		first += n
 	}
 }
 
@@ -858,10 +818,14 @@ func (t *winograd) chunk(task int) {
 			first += t.rect(i).tiles()
 		}
 		next := ahead{lo: end, hi: min(end+t.block, hi), steps: asm.WinoPoints * ceilDiv(t.k, nr)}
+		if after := task + t.p.workers(); end == hi && after < t.chunks { // where the worker is likely to go on
+			next.lo, next.hi = part(t.rects(), t.chunks, after)
+			next.hi = min(next.lo+t.block, next.hi)
+		}
 		for p := range asm.WinoPoints {
 			for k := 0; k < t.k; k += nr {
 				for c := 0; c < t.c; c += nr {
-					t.outer(p, 0, first, min(nr, t.c-c), &v, c, &z, k, &u, c, k, at > lo)
+					t.outer(p, 0, first, min(nr, t.c-c), &v, c, nil, &z, k, &u, c, k, at > lo)
 				}
 				t.prefetch(&next)
 			}
@@ -928,12 +892,7 @@ func (t *winograd) sharedSums(task int) {
 	p, group, slice := t.piece(task)
 	for k := group * nr; k < t.kn; k += t.groups * nr {
 		for c := slice * nr; c < t.c; c += t.slices * nr {
-			first := 0
-			for at := t.lo; at < t.hi; at += t.block {
-				n := t.count(at, min(at+t.block, t.hi))
-				t.outer(p, first, n, min(nr, t.c-c), &t.v, c, &t.m, k, &t.u, c, k, first > 0)
-				first += n
-			}
+			t.sums(p, &t.v, c, &t.m, k, &t.u)
 		}
 	}
 }
@@ -949,11 +908,11 @@ func (t *winograd) sharedTaps(task int) {
 
 // outer adds (acc) or assigns to u, from (row, col) on, the sums over n tiles
 // from first on, at point p, of nc channels, at most a panel, from c of v and
-// the panel from k of z.
-func (t *winograd) outer(p, first, n, nc int, v *matrices, c int, z *matrices, k int, u *matrices, row, col int, acc bool) {
+// the panel from k of z. Meanwhile next is fetched.
+func (t *winograd) outer(p, first, n, nc int, v *matrices, c int, next []float32, z *matrices, k int, u *matrices, row, col int, acc bool) {
 	for i := 0; i < nc; {
 		blocks, mr := evenly(nc-i, t.kern.MC)
-		t.kern.Cols(blocks, mr, n, v.at(p, first, c+i), z.at(p, first, k), u.at(p, row+i, col), u.width, acc)
+		t.kern.Cols(blocks, mr, n, v.at(p, first, c+i), next, z.at(p, first, k), u.at(p, row+i, col), u.width, acc)
 		i += blocks * mr
 	}
 }

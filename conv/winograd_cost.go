@@ -9,17 +9,19 @@ type winoLoop struct {
 }
 
 var (
-	winoFilters  = winoLoop{(*winograd).panelFilters, (*winograd).panelFiltersCost}
-	winoFused    = winoLoop{(*winograd).fused, (*winograd).fusedCost}
-	winoInput    = winoLoop{(*winograd).sharedInput, (*winograd).sharedInputCost}
-	winoProduct  = winoLoop{(*winograd).sharedProduct, (*winograd).sharedProductCost}
-	winoOutput   = winoLoop{(*winograd).sharedOutput, (*winograd).sharedOutputCost}
-	winoChunk    = winoLoop{(*winograd).chunk, (*winograd).chunkCost}
-	winoAddParts = winoLoop{(*winograd).addParts, (*winograd).addPartsCost}
-	winoGradient = winoLoop{(*winograd).sharedGradient, (*winograd).sharedGradientCost}
-	winoSums     = winoLoop{(*winograd).sharedSums, (*winograd).sharedSumsCost}
-	winoTapSums  = winoLoop{(*winograd).sharedTaps, (*winograd).sharedTapsCost}
-	winoBiases   = winoLoop{(*winograd).biases, (*winograd).biasesCost}
+	winoFilters   = winoLoop{(*winograd).panelFilters, (*winograd).panelFiltersCost}
+	winoFused     = winoLoop{(*winograd).fused, (*winograd).fusedCost}
+	winoPanel     = winoLoop{(*winograd).ownPanel, (*winograd).ownPanelCost}
+	winoInput     = winoLoop{(*winograd).sharedInput, (*winograd).sharedInputCost}
+	winoProduct   = winoLoop{(*winograd).sharedProduct, (*winograd).sharedProductCost}
+	winoOutput    = winoLoop{(*winograd).sharedOutput, (*winograd).sharedOutputCost}
+	winoChunk     = winoLoop{(*winograd).chunk, (*winograd).chunkCost}
+	winoAddParts  = winoLoop{(*winograd).addParts, (*winograd).addPartsCost}
+	winoGradient  = winoLoop{(*winograd).sharedGradient, (*winograd).sharedGradientCost}
+	winoSums      = winoLoop{(*winograd).sharedSums, (*winograd).sharedSumsCost}
+	winoTapSums   = winoLoop{(*winograd).sharedTaps, (*winograd).sharedTapsCost}
+	winoPanelSums = winoLoop{(*winograd).panelSums, (*winograd).panelSumsCost}
+	winoBiases    = winoLoop{(*winograd).biases, (*winograd).biasesCost}
 )
 
 // Operations of the transforms of a tile of a channel or of a filter: that of
@@ -40,6 +42,11 @@ func (t *winograd) panelFiltersCost(task int) float64 {
 func (t *winograd) fusedCost(task int) float64 {
 	tiles := t.count(part(t.rects(), t.groups, task))
 	return float64(tiles) * float64(t.c*winoInputOps+t.k*winoOutputOps+asm.WinoPoints*t.c*t.k)
+}
+
+func (t *winograd) ownPanelCost(task int) float64 {
+	k := min(t.kern.NR, t.k-task*t.kern.NR)
+	return float64(t.tiles)*float64(k*winoOutputOps+asm.WinoPoints*t.c*t.kern.NR) + float64(t.c*t.kern.NR*winoFilterOps)
 }
 
 func (t *winograd) sharedInputCost(task int) float64 {
@@ -80,6 +87,11 @@ func (t *winograd) sharedGradientCost(task int) float64 {
 func (t *winograd) sharedSumsCost(task int) float64 {
 	_, group, slice := t.piece(task)
 	return float64(t.tiles) * float64(t.widths(t.c, slice, t.slices)) * float64(t.widths(roundUp(t.kn, t.kern.NR), group, t.groups))
+}
+
+func (t *winograd) panelSumsCost(task int) float64 {
+	k := float64(min(t.kern.NR, t.k-task*t.kern.NR))
+	return float64(t.tiles)*(k*winoGradientOps+float64(asm.WinoPoints*t.c*t.kern.NR)) + k*float64(t.c)*winoWeightsOps
 }
 
 func (t *winograd) sharedTapsCost(task int) float64 {

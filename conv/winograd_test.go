@@ -18,7 +18,12 @@ var winogradSchemes = map[string]func(){
 		winoSizes.fused, winoSizes.own, winoSizes.rect, winoSizes.stream = math.MaxInt, 36*16*4, 4, 0
 		winoSizes.gradients, winoSizes.unit, winoSizes.chunks, winoSizes.chunk = math.MaxInt, 5, 7, 6
 	},
+	"owned": func() {
+		winoSizes.fused, winoSizes.rect, winoSizes.sharedV = 0, 7, 36*16*20
+		winoSizes.gradients, winoSizes.depth, winoSizes.largeLot, winoSizes.sharedSums = 0, 9, 36*16*20, math.MaxInt
+	},
 	"shared": func() {
+		winoSizes.sharedV, winoSizes.sharedSums = 0, 0
 		winoSizes.fused, winoSizes.rect, winoSizes.wholeU, winoSizes.partU, winoSizes.lot, winoSizes.largeLot = 0, 7, 36*24*32, 36*16*40, 36*16*20, 36*16*20
 		winoSizes.gradients, winoSizes.depth, winoSizes.streamV = 0, 9, 0
 	},
@@ -108,6 +113,7 @@ func TestWinogradSameBitsForAnyThreads(t *testing.T) {
 					kerneltest.Same(t, "y", got.y, want.y)
 					kerneltest.Same(t, "dx", got.dx, want.dx)
 					kerneltest.Same(t, "dw", got.dw, want.dw)
+					kerneltest.Same(t, "db", got.db, want.db)
 				}
 			}
 		})

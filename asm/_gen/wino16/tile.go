@@ -11,7 +11,7 @@ import (
 const (
 	lanes  = 16 // channels of a group
 	unroll = 4  // terms in a turn of kind Cols
-	block  = 32 // terms that kind Rows adds up by themselves
+	block  = 64 // terms that kind Rows adds up by themselves
 )
 
 func (t target) zero(r reg.VecPhysical) {
@@ -32,7 +32,8 @@ func (t target) zero(r reg.VecPhysical) {
 // sums of blocks: in registers if there are enough, else in the tile of C.
 //
 // A block's rows of a group are too few for hardware to see a stream. So kind
-// Rows touches the next block's meanwhile.
+// Rows touches the next block's meanwhile. Kind Cols asks for what follows at
+// next: half a line for each term.
 func (t target) tile(kind string, mr int) {
 	nr := 2 * t.width
 	vbytes := 4 * t.width
@@ -44,10 +45,11 @@ func (t target) tile(kind string, mr int) {
 		Doc(fmt.Sprintf("%s adds (acc) or assigns to tiles c, %d×%d, the products of blocks > 0", name, mr, nr),
 			fmt.Sprintf("times %d rows of a, in groups > 0 of %d columns, lda apart, and the panel b.", mr, lanes))
 	} else {
-		TEXT(name, NOSPLIT, "func(blocks, kc int, a, b, c *float32, ldc int, acc bool)")
+		TEXT(name, NOSPLIT, "func(blocks, kc int, a, next, b, c *float32, ldc int, acc bool)")
 		Pragma("noescape")
 		Doc(fmt.Sprintf("%s adds (acc) or assigns to tiles c, %d×%d, the products of the transposes", name, mr, nr),
-			fmt.Sprintf("of blocks > 0 times %d columns of a, whose rows are %d wide, and the panel b.", mr, nr))
+			fmt.Sprintf("of blocks > 0 times %d columns of a, whose rows are %d wide, and the panel b,", mr, nr),
+			"while what is at next is fetched into the second cache.")
 	}
 	last := len(t.vec)
 	accs := func(i, j int) reg.VecPhysical { return t.vec[2*i+j] }
@@ -66,6 +68,10 @@ func (t target) tile(kind string, mr int) {
 	SHLQ(U8(2), ldc)
 	a, b, n, cp := GP64(), GP64(), GP64(), GP64()
 	accumulate := paramAddr("acc")
+	var next reg.Register
+	if !rows {
+		next = Load(Param("next"), GP64())
+	}
 
 	// step emits term u, whose A is at the given displacements.
 	step := func(u int, disp func(i int) int) {
@@ -161,8 +167,12 @@ func (t target) tile(kind string, mr int) {
 		Label("loop")
 		for u := range unroll {
 			step(u, at(u))
+			if u%2 == 1 {
+				PREFETCHT1(Mem{Base: next, Disp: 64 * (u / 2)})
+			}
 		}
 		advance(unroll)
+		ADDQ(U32(unroll/2*64), next)
 		DECQ(n)
 		JNZ(LabelRef("loop"))
 		Label("tail")

@@ -38,15 +38,6 @@ type expandSpec struct {
 	first     sum
 	a, b      [2]sum // even, odd
 	last      sum
-	steps     bool // the distance of columns is an argument
-	stream    bool // stores that pass the caches by
-}
-
-// streaming is s with stores that pass the caches by.
-func (s expandSpec) streaming() expandSpec {
-	s.name += "Stream"
-	s.stream = true
-	return s
 }
 
 var inputSpec = expandSpec{
@@ -54,7 +45,7 @@ var inputSpec = expandSpec{
 	sum{{1, 4}, {-(a2 + b2), 2}, {a2 * b2, 0}},
 	[2]sum{{{b2, 2}, {-1, 4}}, {{pa * b2, 1}, {-pa, 3}}},
 	[2]sum{{{1, 4}, {-a2, 2}}, {{pb, 3}, {-pb * a2, 1}}},
-	sum{{1, 5}, {-(a2 + b2), 3}, {a2 * b2, 1}}, false, false,
+	sum{{1, 5}, {-(a2 + b2), 3}, {a2 * b2, 1}},
 }
 
 var gradSpec = expandSpec{
@@ -62,7 +53,7 @@ var gradSpec = expandSpec{
 	sum{{1, 0}},
 	[2]sum{{{1, 0}, {a2, 2}}, {{pa, 1}, {pa * a2, 3}}},
 	[2]sum{{{1, 0}, {b2, 2}}, {{pb, 1}, {pb * b2, 3}}},
-	sum{{1, 3}}, false, false,
+	sum{{1, 3}},
 }
 
 var filterSpec = expandSpec{
@@ -70,7 +61,7 @@ var filterSpec = expandSpec{
 	sum{{n0, 0}},
 	[2]sum{{{na, 0}, {na * a2, 2}}, {{na * pa, 1}}},
 	[2]sum{{{nb, 0}, {nb * b2, 2}}, {{nb * pb, 1}}},
-	sum{{1, 2}}, true, false,
+	sum{{1, 2}},
 }
 
 // streaming is s with stores that pass the caches by.
@@ -221,8 +212,8 @@ func (g *gen) combine(s sum, src []Op) reg.VecPhysical {
 }
 
 // pair emits even + odd and even − odd of two sums.
-func (g *gen) pair(p [2]sum, src []Op) (plus, minus reg.VecPhysical) {
-	e, o, r := g.combine(p[0], src), g.combine(p[1], src), g.get()
+func (g *gen) pair(p [2]sum, combine func(sum) reg.VecPhysical) (plus, minus reg.VecPhysical) {
+	e, o, r := combine(p[0]), combine(p[1]), g.get()
 	VADDPS(o, e, r)
 	VSUBPS(o, e, e)
 	g.put(o)
@@ -230,136 +221,274 @@ func (g *gen) pair(p [2]sum, src []Op) (plus, minus reg.VecPhysical) {
 }
 
 // group emits rows of an expandSpec: 0 the first, 1 and 2 the pairs, 3 the last.
-func (g *gen) group(s *expandSpec, i int, src []Op) []reg.VecPhysical {
+func (g *gen) group(s *expandSpec, i int, combine func(sum) reg.VecPhysical) []reg.VecPhysical {
 	switch i {
 	case 0:
-		return []reg.VecPhysical{g.combine(s.first, src)}
+		return []reg.VecPhysical{combine(s.first)}
 	case 1, 2:
 		p := s.a
 		if i == 2 {
 			p = s.b
 		}
-		x, y := g.pair(p, src)
+		x, y := g.pair(p, combine)
 		return []reg.VecPhysical{x, y}
 	}
-	return []reg.VecPhysical{g.combine(s.last, src)}
+	return []reg.VecPhysical{combine(s.last)}
 }
 
-// expand emits the transform of n tiles from in×in to 6×6 vectors.
-func (g *gen) expand(s expandSpec) {
+// passes returns the groups whose columns are in registers at the same time.
+func (g *gen) passes() [][]int {
+	if g.width == 8 {
+		return [][]int{{0}, {1}, {2}, {3}}
+	}
+	return [][]int{{0, 1}, {2, 3}}
+}
+
+// A destination is where transformed tiles are written to.
+type destination struct {
+	dst, ldt, ldp, q0, q3 reg.GPVirtual
+	stream                bool // past the caches
+}
+
+// destination loads the arguments of one.
+func (g *gen) destination(stream bool) *destination {
+	d := &destination{
+		Load(Param("dst"), GP64()).(reg.GPVirtual), Load(Param("ldt"), GP64()).(reg.GPVirtual), Load(Param("ldp"), GP64()).(reg.GPVirtual),
+		GP64(), GP64(), stream,
+	}
+	SHLQ(U8(2), d.ldt)
+	SHLQ(U8(2), d.ldp)
+	return d
+}
+
+// write emits the second half of a transform, of rows whose columns are in
+// registers, and their stores, from q0 on. It gives the registers back.
+func (g *gen) write(s *expandSpec, d *destination, held [][]Op) {
+	for _, vals := range held {
+		LEAQ(Mem{Base: d.q0, Index: d.ldp, Scale: 2}, d.q3)
+		ADDQ(d.ldp, d.q3)
+		i := 0
+		for grp := range 4 {
+			for _, r := range g.group(s, grp, func(s sum) reg.VecPhysical { return g.combine(s, vals) }) {
+				m := Mem{Base: d.q0}
+				if i >= 3 {
+					m.Base = d.q3
+				}
+				if i%3 > 0 {
+					m.Index, m.Scale = d.ldp, uint8(i%3)
+				}
+				if d.stream {
+					VMOVNTPS(r, m)
+				} else {
+					VMOVUPS(r, m)
+				}
+				g.put(r)
+				i++
+			}
+		}
+		for _, r := range vals {
+			g.put(r.(reg.VecPhysical))
+		}
+		LEAQ(Mem{Base: d.q3, Index: d.ldp, Scale: 2}, d.q0)
+		ADDQ(d.ldp, d.q0)
+	}
+}
+
+// filter emits the transform of n filters, whose taps are some distance apart.
+func (g *gen) filter(s expandSpec) {
 	name := "wino16" + s.name + g.suffix
 	g.begin(name)
-	sig := "func(n int, src *float32, lds int, dst *float32, ldt, ldp int)"
-	if s.steps {
-		sig = "func(n int, src *float32, ldc, next int, dst *float32, ldt, ldp int)"
-	}
-	TEXT(name, NOSPLIT, sig)
+	TEXT(name, NOSPLIT, "func(n int, src *float32, ldc, next int, dst *float32, ldt, ldp int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s transforms n > 0 tiles of %s, %d lanes each.", name, s.doc, g.width))
 	n := Load(Param("n"), GP64())
 	src := Load(Param("src"), GP64())
-	row, step, next := GP64(), GP64(), GP64()
-	if s.steps {
-		step = Load(Param("ldc"), step).(reg.GPVirtual)
-		next = Load(Param("next"), next).(reg.GPVirtual)
-		SHLQ(U8(2), step)
-		SHLQ(U8(2), next)
-		LEAQ(Mem{Base: step, Index: step, Scale: 2}, row)
-	} else {
-		row = Load(Param("lds"), row).(reg.GPVirtual)
-		SHLQ(U8(2), row)
-	}
-	dst := Load(Param("dst"), GP64())
-	ldt := Load(Param("ldt"), GP64())
-	ldp := Load(Param("ldp"), GP64())
-	SHLQ(U8(2), ldt)
-	SHLQ(U8(2), ldp)
+	step := Load(Param("ldc"), GP64())
+	next := Load(Param("next"), GP64())
+	SHLQ(U8(2), step)
+	SHLQ(U8(2), next)
+	row, p := GP64(), GP64()
+	LEAQ(Mem{Base: step, Index: step, Scale: 2}, row)
+	d := g.destination(false)
 	g.constants(s.first, s.a[0], s.a[1], s.b[0], s.b[1], s.last)
-	passes := [][]int{{0, 1}, {2, 3}}
-	if g.width == 8 {
-		passes = [][]int{{0}, {1}, {2}, {3}}
-	}
-	p0, p3, q0, q3 := GP64(), GP64(), GP64(), GP64()
 	Label("tile")
-	MOVQ(dst, q0)
-	for _, pass := range passes {
-		MOVQ(src, p0)
-		if s.in > 3 {
-			LEAQ(Mem{Base: p0, Index: row, Scale: 2}, p3)
-			ADDQ(row, p3)
-		}
-		var held [3][]Op
+	MOVQ(d.dst, d.q0)
+	for _, pass := range g.passes() {
+		MOVQ(src, p)
+		var held [][]Op
 		for c := range s.in {
-			var col []Op
-			for r := range s.in {
-				m := Mem{Base: p0}
-				if r >= 3 {
-					m.Base = p3
-				}
-				if !s.steps {
-					m.Disp = 64 * c
-				}
-				if r%3 > 0 {
-					m.Index, m.Scale = row, uint8(r%3)
-				}
-				col = append(col, m)
-			}
-			i := 0
-			for _, grp := range pass {
-				for _, r := range g.group(&s, grp, col) {
-					held[i] = append(held[i], r)
-					i++
-				}
-			}
-			if s.steps && c < s.in-1 {
-				ADDQ(step, p0)
+			col := []Op{Mem{Base: p}, Mem{Base: p, Index: row, Scale: 1}, Mem{Base: p, Index: row, Scale: 2}}
+			held = g.hold(&s, pass, held, func(_ int, s sum) reg.VecPhysical { return g.combine(s, col) })
+			if c < s.in-1 {
+				ADDQ(step, p)
 			}
 		}
-		for _, vals := range held {
-			if vals == nil {
-				continue
-			}
-			LEAQ(Mem{Base: q0, Index: ldp, Scale: 2}, q3)
-			ADDQ(ldp, q3)
-			i := 0
-			for grp := range 4 {
-				for _, r := range g.group(&s, grp, vals) {
-					m := Mem{Base: q0}
-					if i >= 3 {
-						m.Base = q3
-					}
-					if i%3 > 0 {
-						m.Index, m.Scale = ldp, uint8(i%3)
-					}
-					if s.stream {
-						VMOVNTPS(r, m)
-					} else {
-						VMOVUPS(r, m)
-					}
-					g.put(r)
-					i++
-				}
-			}
-			for _, r := range vals {
-				g.put(r.(reg.VecPhysical))
-			}
-			LEAQ(Mem{Base: q3, Index: ldp, Scale: 2}, q0)
-			ADDQ(ldp, q0)
-		}
+		g.write(&s, d, held)
 	}
-	if s.steps {
-		ADDQ(next, src)
-	} else {
-		ADDQ(U32(4*64), src)
-	}
-	ADDQ(ldt, dst)
+	ADDQ(next, src)
+	ADDQ(d.ldt, d.dst)
 	DECQ(n)
 	JNZ(LabelRef("tile"))
-	if s.stream {
+	VZEROUPPER()
+	RET()
+}
+
+// hold emits the first half of a transform of the next column, for the groups
+// of a pass, and adds what it computes to the rows that are held.
+func (g *gen) hold(s *expandSpec, pass []int, held [][]Op, combine func(group int, s sum) reg.VecPhysical) [][]Op {
+	i := 0
+	for _, grp := range pass {
+		for _, r := range g.group(s, grp, func(s sum) reg.VecPhysical { return combine(grp, s) }) {
+			if i == len(held) {
+				held = append(held, nil)
+			}
+			held[i] = append(held[i], r)
+			i++
+		}
+	}
+	return held
+}
+
+const vector = 4 * lanes // bytes from a pixel to the next
+
+// pixels emits the transform of the tiles of a row of an image. Rows of pixels
+// outside are a row of zeros that lies elsewhere, and what a column outside would
+// give is set to zero out of line. sums: the pixels are added up as well.
+func (g *gen) pixels(s expandSpec, stream, sums bool) {
+	name, args := "wino16"+s.name, ""
+	if stream {
+		name += "Stream"
+	}
+	if sums {
+		args = ", sums *float32"
+	}
+	name += g.suffix
+	g.begin(name)
+	TEXT(name, NOSPLIT, "func(n int, src *float32, lds, top, rows, left, first, last2, last int, dst *float32, ldt, ldp int"+args+")")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s transforms n > 0 tiles of %s,", name, s.doc),
+		fmt.Sprintf("%d lanes each. src is the first pixel inside, after top rows and left columns", g.width),
+		"outside. So many rows are inside, and those columns of the first tile, the last",
+		"but one and the last whose bit is set.")
+	r := g.pixelRows(&s)
+	cols := Load(Param("first"), GP64()).(reg.GPVirtual)
+	n := Load(Param("n"), GP64())
+	d := g.destination(stream)
+	g.constants(s.first, s.a[0], s.a[1], s.b[0], s.b[1], s.last)
+	var total reg.VecPhysical
+	if sums {
+		total = g.get()
+		g.zero(total)
+	}
+	type outside struct {
+		label string
+		regs  []reg.VecPhysical
+	}
+	var outsides []outside
+	Label("tile")
+	MOVQ(d.dst, d.q0)
+	for i, pass := range g.passes() {
+		var held [][]Op
+		for c := range s.in {
+			label := fmt.Sprintf("%d_%d", i, c)
+			TESTL(U32(1<<c), cols.As32())
+			JEQ(LabelRef("outside" + label))
+			var col []Op
+			for _, at := range r.at {
+				col = append(col, Mem{Base: at, Disp: vector * c})
+			}
+			held = g.hold(&s, pass, held, func(group int, s sum) reg.VecPhysical {
+				if sums && group == 1 { // whose sums have each row once
+					for _, t := range s {
+						VADDPS(col[t.i], total, total)
+					}
+				}
+				return g.combine(s, col)
+			})
+			Label("inside" + label)
+			o := outside{label: label}
+			for _, row := range held {
+				o.regs = append(o.regs, row[c].(reg.VecPhysical))
+			}
+			outsides = append(outsides, o)
+		}
+		g.write(&s, d, held)
+	}
+	for i, at := range r.at {
+		ADDQ(r.step[i], at)
+	}
+	ADDQ(d.ldt, d.dst)
+	MOVL(U32(1<<s.in-1), cols.As32())
+	DECQ(n)
+	JZ(LabelRef("done"))
+	CMPQ(n, U8(2))
+	JGT(LabelRef("tile"))
+	Load(Param("last2"), cols)
+	JEQ(LabelRef("tile"))
+	Load(Param("last"), cols)
+	JMP(LabelRef("tile"))
+	Label("done")
+	if sums {
+		p := Load(Param("sums"), GP64())
+		TESTQ(p, p)
+		JZ(LabelRef("unwanted"))
+		VADDPS(Mem{Base: p}, total, total)
+		VMOVUPS(total, Mem{Base: p})
+		Label("unwanted")
+	}
+	if stream {
 		SFENCE()
 	}
 	VZEROUPPER()
 	RET()
+	for _, o := range outsides {
+		Label("outside" + o.label)
+		for _, r := range o.regs {
+			g.zero(r)
+		}
+		JMP(LabelRef("inside" + o.label))
+	}
+}
+
+// pixelRows are the rows of pixels of a tile.
+type pixelRows struct {
+	at   []reg.GPVirtual // the tile's first column
+	step []Mem           // bytes to the next tile, none for rows of zeros
+}
+
+// pixelRows emits the addresses of rows.
+func (g *gen) pixelRows(s *expandSpec) *pixelRows {
+	zeros := GLOBL(g.kernel+"_zeros", RODATA|NOPTR)
+	DATA(vector*s.in-8, U64(0))
+	src := Load(Param("src"), GP64())
+	lds := Load(Param("lds"), GP64())
+	rows := Load(Param("rows"), GP64())
+	left := Load(Param("left"), GP64())
+	SHLQ(U8(2), lds)
+	IMUL3Q(Imm(vector), left, left)
+	SUBQ(left, src)
+	elsewhere, i := GP64(), GP64() // i counts rows from the first inside
+	LEAQ(zeros, elsewhere)
+	XORL(i.As32(), i.As32())
+	SUBQ(paramAddr("top"), i)
+	frame := AllocLocal(8 * s.in)
+	x := &pixelRows{}
+	for r := range s.in {
+		at, step, label := GP64(), frame.Offset(8*r), fmt.Sprintf("row%d", r)
+		MOVQ(elsewhere, at)
+		MOVQ(U32(0), step)
+		CMPQ(i, rows)
+		JCC(LabelRef(label)) // also if i < 0
+		MOVQ(src, at)
+		MOVQ(U32(4*vector), step)
+		ADDQ(lds, src)
+		Label(label)
+		if r < s.in-1 {
+			INCQ(i)
+		}
+		x.at, x.step = append(x.at, at), append(x.step, step)
+	}
+	return x
 }
 
 // halves returns the inputs that rows of the given parity use: sums and value 0
@@ -400,11 +529,15 @@ func (g *gen) reduce(s reduceSpec) {
 	g.begin(name)
 	sig := "func(n int, src *float32, ldt, ldp int, dst *float32)"
 	if s.bias {
-		sig = "func(n int, src *float32, ldt, ldp int, bias *float32, low float32, dst *float32, ldd int)"
+		sig = "func(n int, src *float32, ldt, ldp int, bias *float32, low float32, dst *float32, ldd, all, last int)"
 	}
 	TEXT(name, NOSPLIT, sig)
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s transforms n > 0 tiles back to %s, %d lanes each.", name, s.doc, g.width))
+	doc := []string{fmt.Sprintf("%s transforms n > 0 tiles back to %s, %d lanes each.", name, s.doc, g.width)}
+	if s.bias {
+		doc = append(doc, "Only pixels are written whose bit is set in last for the last tile, in all for others.")
+	}
+	Doc(doc...)
 	n := Load(Param("n"), GP64())
 	src := Load(Param("src"), GP64())
 	ldt := Load(Param("ldt"), GP64())
@@ -413,7 +546,9 @@ func (g *gen) reduce(s reduceSpec) {
 	SHLQ(U8(2), ldt)
 	SHLQ(U8(2), ldp)
 	var bias, ldd reg.Register
+	var there reg.GPVirtual // pixels to be written, a bit each
 	if s.bias {
+		there = GP64()
 		bias = Load(Param("bias"), GP64())
 		ldd = Load(Param("ldd"), GP64())
 		SHLQ(U8(2), ldd)
@@ -427,6 +562,13 @@ func (g *gen) reduce(s reduceSpec) {
 	l6, p0, p3, q := GP64(), GP64(), GP64(), GP64()
 	LEAQ(Mem{Base: ldp, Index: ldp, Scale: 2}, l6)
 	ADDQ(l6, l6)
+	if s.bias {
+		Label("next")
+		Load(Param("all"), there)
+		CMPQ(n, U8(1))
+		JNE(LabelRef("tile"))
+		Load(Param("last"), there)
+	}
 	Label("tile")
 	for parity := range 2 {
 		var part []sum
@@ -479,11 +621,16 @@ func (g *gen) reduce(s reduceSpec) {
 						VADDPS(Mem{Base: bias}, r, r)
 						VMAXPS(r, low, r) // a NaN in r stays one
 						m := Mem{Base: q, Disp: 64 * j}
+						pixel := 4*(2*i+parity) + j
+						absent := fmt.Sprintf("absent%d", pixel)
+						TESTL(U32(1<<pixel), there.As32())
+						JEQ(LabelRef(absent))
 						if s.stream {
 							VMOVNTPS(r, m)
 						} else {
 							VMOVUPS(r, m)
 						}
+						Label(absent)
 					} else {
 						VMOVUPS(r, Mem{Base: dst, Disp: 64 * (3*(2*i+parity) + j)})
 					}
@@ -502,13 +649,15 @@ func (g *gen) reduce(s reduceSpec) {
 		}
 	}
 	ADDQ(ldt, src)
+	again := "tile"
 	if s.bias {
 		ADDQ(U32(4*64), dst)
+		again = "next"
 	} else {
 		ADDQ(U32(9*64), dst)
 	}
 	DECQ(n)
-	JNZ(LabelRef("tile"))
+	JNZ(LabelRef(again))
 	if s.stream {
 		SFENCE()
 	}
@@ -523,50 +672,6 @@ func paramAddr(name string) Mem {
 		log.Fatal(err)
 	}
 	return b.Addr
-}
-
-// sums emits the sum of n vectors, four in turn.
-func (g *gen) sums() {
-	name := "wino16Sums" + g.suffix
-	g.begin(name)
-	TEXT(name, NOSPLIT, "func(n int, src, dst *float32)")
-	Pragma("noescape")
-	Doc(fmt.Sprintf("%s adds up n ≥ 0 vectors of %d lanes.", name, g.width))
-	n := Load(Param("n"), GP64())
-	src := Load(Param("src"), GP64())
-	dst := Load(Param("dst"), GP64())
-	var acc []reg.VecPhysical
-	for range 4 {
-		r := g.get()
-		g.zero(r)
-		acc = append(acc, r)
-	}
-	turns := GP64()
-	MOVQ(n, turns)
-	SHRQ(U8(2), turns)
-	JZ(LabelRef("rest"))
-	Label("loop")
-	for i, r := range acc {
-		VADDPS(Mem{Base: src, Disp: 64 * i}, r, r)
-	}
-	ADDQ(U32(4*64), src)
-	DECQ(turns)
-	JNZ(LabelRef("loop"))
-	Label("rest")
-	ANDQ(U8(3), n)
-	JZ(LabelRef("done"))
-	Label("restloop")
-	VADDPS(Mem{Base: src}, acc[0], acc[0])
-	ADDQ(U32(64), src)
-	DECQ(n)
-	JNZ(LabelRef("restloop"))
-	Label("done")
-	VADDPS(acc[1], acc[0], acc[0])
-	VADDPS(acc[3], acc[2], acc[2])
-	VADDPS(acc[2], acc[0], acc[0])
-	VMOVUPS(acc[0], Mem{Base: dst})
-	VZEROUPPER()
-	RET()
 }
 
 // prefetch emits the request of n lines.

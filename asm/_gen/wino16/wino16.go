@@ -48,17 +48,19 @@ func main() {
 		t.tile("Cols", mr)
 	}
 	g := &gen{target: t}
-	g.expand(inputSpec)
-	g.expand(gradSpec)
-	g.expand(filterSpec)
+	for _, stream := range []bool{false, true} {
+		if stream && t.width < lanes { // a vector is half a line
+			continue
+		}
+		g.pixels(inputSpec, stream, false)
+		g.pixels(gradSpec, stream, true)
+	}
+	g.filter(filterSpec)
 	g.reduce(outputSpec)
-	if t.width == lanes { // else a vector is half a line
-		g.expand(inputSpec.streaming())
-		g.expand(gradSpec.streaming())
+	if t.width == lanes {
 		g.reduce(outputSpec.streaming())
 	}
 	g.reduce(weightsSpec)
-	g.sums()
 	g.prefetch()
 	Generate()
 }
