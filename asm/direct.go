@@ -20,9 +20,10 @@ type DirectKernel struct {
 	Panel int
 	// Blocks is how many groups of 16 filters Lanes computes at most.
 	Blocks int
-	// Taps is how many taps WeightsPixels and WeightsLanes compute at most,
-	// WeightBlocks of how many groups of 16 filters WeightsLanes does.
+	// Taps is how many taps WeightsPixels and WeightsLanes compute at most, that
+	// of the biases among them, WeightBlocks of how many groups of 16 filters WeightsLanes does.
 	Taps, WeightBlocks int
+	slots              int // of the pixels that Lanes computes at a time
 	isa                isa
 }
 
@@ -40,8 +41,8 @@ const (
 
 var directKernels = [numISA]DirectKernel{
 	generic: {Name: "directGeneric", Panel: 4, Blocks: 1, Taps: 6, WeightBlocks: 1, isa: generic},
-	avx2:    {Name: "directAVX2", Panel: 4, Blocks: 1, Taps: 3, WeightBlocks: 2, isa: avx2},
-	avx512:  {Name: "directAVX512", Panel: 8, Blocks: 2, Taps: 6, WeightBlocks: 4, isa: avx512},
+	avx2:    {Name: "directAVX2", Panel: 4, Blocks: 1, Taps: 3, WeightBlocks: 2, slots: 2, isa: avx2},
+	avx512:  {Name: "directAVX512", Panel: 8, Blocks: 2, Taps: 6, WeightBlocks: 4, slots: 3, isa: avx512},
 }
 
 // Direct returns the kernels of the instruction set in use.
@@ -49,15 +50,15 @@ func Direct() *DirectKernel { return &directKernels[current.Load()] }
 
 const errDirect = "asm: slice too short for a direct convolution"
 
-// A DirectRow describes part of an output row of Pixels and Lanes.
+// A DirectRow describes part of an output row.
 type DirectRow struct {
 	N    int // pixels
 	Bias []float32
 	// Floor is what the output is at least: 0 for a ReLU, −∞ for none. A NaN
 	// stays one.
 	Floor float32
-	// Stream has whole vectors stored past the caches. They must be aligned to
-	// 64 bytes. Other cores see them after the next atomic operation.
+	// Stream has Pixels store whole vectors past the caches. They must be
+	// aligned to 64 bytes. Other cores see them after the next atomic operation.
 	Stream bool
 }
 
@@ -85,35 +86,47 @@ func (k *DirectKernel) Pixels(r *DirectRow, filters int, x []float32, off []int,
 	k.pixels(r, filters, x, off, w, y, ldy)
 }
 
-// Lanes computes row r of blocks ≤ Blocks groups of 16 filters; l is the lane:
+// A DirectBand describes rows of the output of Lanes.
+type DirectBand struct {
+	DirectRow     // what holds for each row
+	Rows      int // their number
+	LdX, LdY  int // distances of rows in x and y
+	LdB       int // distance of groups of 16 filters in y
+	// Ahead are brought near the processor meanwhile, as much of each as a cache
+	// line for every few pixels allows.
+	Ahead [2][]float32
+}
+
+// Lanes computes band r of blocks ≤ Blocks groups of 16 filters; l is the lane:
 //
-//	y[b·ldy+16·i+l] = max(r.Floor, r.Bias[16·b+l] + Σ w[16·(t·blocks+b)+l]·x[off[t]+i])
+//	y[b·LdB+j·LdY+16·i+l] = max(r.Floor, r.Bias[16·b+l] + Σ w[16·(t·blocks+b)+l]·x[off[t]+j·LdX+i])
 //
-// r.Bias has 16·blocks elements.
-func (k *DirectKernel) Lanes(r *DirectRow, blocks int, x []float32, off []int, w, y []float32, ldy int) {
-	if r.N <= 0 || blocks <= 0 {
+// over the rows j < Rows and pixels i < N. r.Bias has 16·blocks elements.
+func (k *DirectKernel) Lanes(r *DirectBand, blocks int, x []float32, off []int, w, y []float32) {
+	if r.Rows <= 0 || r.N <= 0 || blocks <= 0 {
 		return
 	}
 	filters := blocks * directLanes
-	if blocks > k.Blocks || len(off) == 0 || len(w) < len(off)*filters || len(r.Bias) < filters || ldy < 0 || len(y) < (blocks-1)*ldy+r.N*directLanes {
+	if blocks > k.Blocks || len(off) == 0 || len(w) < len(off)*filters || len(r.Bias) < filters ||
+		r.LdX < 0 || r.LdY < 0 || r.LdB < 0 || len(y) < (blocks-1)*r.LdB+(r.Rows-1)*r.LdY+r.N*directLanes {
 		panic(errDirect)
 	}
-	checkTaps(x, off, 1, r.N, 0)
+	checkTaps(x, off, r.Rows, r.N, r.LdX)
 	if race.Enabled {
-		raceTaps(x, off, 1, r.N, 0)
+		raceTaps(x, off, r.Rows, r.N, r.LdX)
 		race.Read(w[:len(off)*filters])
 		for b := range blocks {
-			race.Write(y[b*ldy:][:r.N*directLanes])
+			for j := range r.Rows {
+				race.Write(y[b*r.LdB+j*r.LdY:][:r.N*directLanes])
+			}
 		}
 	}
-	k.lanes(r, blocks, x, off, w, y, ldy)
+	k.lanes(r, blocks, x, off, w, y)
 }
 
 // Plane convolves a channel with a single filter, in rows rows of r.N pixels:
 //
 //	y[j·ldy+i] = max(r.Floor, r.Bias[0] + Σ w[t]·x[off[t]+j·ldx+i])
-//
-// r.Stream does not count.
 func (k *DirectKernel) Plane(r *DirectRow, rows int, x []float32, off []int, ldx int, w, y []float32, ldy int) {
 	if r.N <= 0 || rows <= 0 {
 		return
@@ -141,9 +154,11 @@ type DirectRows struct {
 	LdW      int // distance of taps in dw
 	// Add has the sums added to what is in dw.
 	Add bool
-	// Ahead are two places in memory that are brought near the processor
-	// meanwhile, about as much of each as lies in the rows of one filter, or
-	// of one group of filters.
+	// Bias has the gradients of the biases computed too: dw's tap len(off), whose
+	// pixels are ones. There is room for one tap less then.
+	Bias bool
+	// Ahead are brought near the processor meanwhile, as much of each as lies in
+	// the rows of one filter, or of one group of filters.
 	Ahead [2][]float32
 }
 
@@ -172,7 +187,11 @@ func (k *DirectKernel) checkWeights(r *DirectRows, streams, lanes int, dy, x []f
 	if r.Rows <= 0 || r.N <= 0 || len(off) == 0 {
 		return false
 	}
-	if len(off) > k.Taps || r.LdY < 0 || r.LdX < 0 || r.LdW < 0 || len(dw) < (len(off)-1)*r.LdW+width {
+	taps := len(off)
+	if r.Bias {
+		taps++
+	}
+	if taps > k.Taps || r.LdY < 0 || r.LdX < 0 || r.LdW < 0 || len(dw) < (taps-1)*r.LdW+width {
 		panic(errDirect)
 	}
 	for _, from := range r.From[:streams] {
@@ -188,7 +207,7 @@ func (k *DirectKernel) checkWeights(r *DirectRows, streams, lanes int, dy, x []f
 				race.Read(dy[from+j*r.LdY:][:r.N*lanes])
 			}
 		}
-		for t := range off {
+		for t := range taps {
 			race.Write(dw[t*r.LdW:][:width])
 		}
 	}

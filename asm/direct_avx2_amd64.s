@@ -408,133 +408,403 @@ done:
 	VZEROUPPER
 	RET
 
-// func directLanes1AVX2(n int, taps int, x *float32, off *int, w *float32, bias *float32, floor float32, y *float32, ldy int, stream bool)
-// Requires: AVX, FMA3
-TEXT ·directLanes1AVX2(SB), NOSPLIT, $0-73
-	MOVQ n+0(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ y+56(FP), DX
-	MOVQ ldy+64(FP), BX
-	SHLQ $0x02, BX
+// func directLanes1AVX2(rows int, n int, taps int, part int, x *float32, off *int, ldx int, w *float32, bias *float32, floor float32, y *float32, ldy int, ldb int, ahead *float32, lines int, ahead2 *float32, lines2 int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·directLanes1AVX2(SB), NOSPLIT, $56-136
+	SHLQ       $0x02, ldx+48(FP)
+	SHLQ       $0x02, ldy+88(FP)
+	SHLQ       $0x02, ldb+96(FP)
+	MOVQ       x+32(FP), AX
+	MOVQ       AX, (SP)
+	MOVQ       y+80(FP), AX
+	MOVQ       AX, 8(SP)
+	MOVQ       n+8(FP), AX
+	MOVQ       AX, 16(SP)
+	MOVQ       x+32(FP), AX
+	MOVQ       x+32(FP), CX
+	MOVQ       part+24(FP), DX
+	IMUL3Q     $0x00000040, DX, BX
+	MOVQ       16(SP), DI
+	MOVQ       DI, 32(SP)
+	TESTQ      DI, DI
+	JZ         first0end
+	MOVQ       (SP), AX
+	MOVQ       8(SP), SI
+	MOVQ       SI, 24(SP)
+	MOVQ       bias+64(FP), R8
+	VMOVUPS    (R8), Y0
+	VMOVAPS    Y0, Y2
+	VMOVAPS    Y0, Y4
+	VMOVUPS    32(R8), Y1
+	VMOVAPS    Y1, Y3
+	VMOVAPS    Y1, Y5
+	PREFETCHT0 384(SI)
+	PREFETCHT0 448(SI)
+	PREFETCHT0 512(SI)
+	DECQ       lines+112(FP)
+	JL         first0lines
+	MOVQ       ahead+104(FP), SI
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, ahead+104(FP)
 
-tile:
-	MOVQ    bias+40(FP), BX
-	VMOVUPS (BX), Y0
-	VMOVAPS Y0, Y2
-	VMOVAPS Y0, Y4
-	VMOVAPS Y0, Y6
-	VMOVAPS Y0, Y8
-	VMOVAPS Y0, Y10
-	VMOVUPS 32(BX), Y1
-	VMOVAPS Y1, Y3
-	VMOVAPS Y1, Y5
-	VMOVAPS Y1, Y7
-	VMOVAPS Y1, Y9
-	VMOVAPS Y1, Y11
-	MOVQ    off+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    taps+8(FP), R8
+first0lines:
+	DECQ       lines2+128(FP)
+	JL         first0lines2
+	MOVQ       ahead2+120(FP), SI
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, ahead2+120(FP)
 
-taps:
-	MOVQ         (BX), DI
-	VMOVUPS      (SI), Y12
-	VMOVUPS      32(SI), Y13
-	VBROADCASTSS (CX)(DI*4), Y14
+first0lines2:
+	ADDQ $0x0c, (SP)
+	ADDQ $0x000000c0, 8(SP)
+	SUBQ $0x03, DI
+	JG   first0row
+	XORQ DI, DI
+	DECQ rows+0(FP)
+	JZ   first0row
+	MOVQ n+8(FP), DI
+	MOVQ x+32(FP), SI
+	ADDQ ldx+48(FP), SI
+	MOVQ SI, x+32(FP)
+	MOVQ SI, (SP)
+	MOVQ y+80(FP), SI
+	ADDQ ldy+88(FP), SI
+	MOVQ SI, y+80(FP)
+	MOVQ SI, 8(SP)
+
+first0row:
+	MOVQ DI, 16(SP)
+
+first0end:
+	MOVQ  off+40(FP), SI
+	MOVQ  w+56(FP), DI
+	MOVQ  DX, R8
+	TESTQ R8, R8
+	JZ    begin0rest
+
+begin0:
+	MOVQ         (SI), R9
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), Y13
+	VBROADCASTSS (AX)(R9*4), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
-	VBROADCASTSS 4(CX)(DI*4), Y14
+	VBROADCASTSS 4(AX)(R9*4), Y14
 	VFMADD231PS  Y12, Y14, Y2
 	VFMADD231PS  Y13, Y14, Y3
-	VBROADCASTSS 8(CX)(DI*4), Y14
+	VBROADCASTSS 8(AX)(R9*4), Y14
 	VFMADD231PS  Y12, Y14, Y4
 	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS 12(CX)(DI*4), Y14
+	ADDQ         $0x08, SI
+	ADDQ         $0x00000040, DI
+	DECQ         R8
+	JNZ          begin0
+
+begin0rest:
+pixels:
+	MOVQ       16(SP), DI
+	MOVQ       DI, 48(SP)
+	TESTQ      DI, DI
+	JZ         next0end
+	MOVQ       (SP), CX
+	MOVQ       8(SP), SI
+	MOVQ       SI, 40(SP)
+	MOVQ       bias+64(FP), R8
+	VMOVUPS    (R8), Y6
+	VMOVAPS    Y6, Y8
+	VMOVAPS    Y6, Y10
+	VMOVUPS    32(R8), Y7
+	VMOVAPS    Y7, Y9
+	VMOVAPS    Y7, Y11
+	PREFETCHT0 384(SI)
+	PREFETCHT0 448(SI)
+	PREFETCHT0 512(SI)
+	DECQ       lines+112(FP)
+	JL         next0lines
+	MOVQ       ahead+104(FP), SI
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, ahead+104(FP)
+
+next0lines:
+	DECQ       lines2+128(FP)
+	JL         next0lines2
+	MOVQ       ahead2+120(FP), SI
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, ahead2+120(FP)
+
+next0lines2:
+	ADDQ $0x0c, (SP)
+	ADDQ $0x000000c0, 8(SP)
+	SUBQ $0x03, DI
+	JG   next0row
+	XORQ DI, DI
+	DECQ rows+0(FP)
+	JZ   next0row
+	MOVQ n+8(FP), DI
+	MOVQ x+32(FP), SI
+	ADDQ ldx+48(FP), SI
+	MOVQ SI, x+32(FP)
+	MOVQ SI, (SP)
+	MOVQ y+80(FP), SI
+	ADDQ ldy+88(FP), SI
+	MOVQ SI, y+80(FP)
+	MOVQ SI, 8(SP)
+
+next0row:
+	MOVQ DI, 16(SP)
+
+next0end:
+	MOVQ  off+40(FP), SI
+	MOVQ  w+56(FP), DI
+	MOVQ  DX, R8
+	TESTQ R8, R8
+	JZ    taps0rest
+
+taps0:
+	MOVQ         (SI), R9
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), Y13
+	VBROADCASTSS (CX)(R9*4), Y14
 	VFMADD231PS  Y12, Y14, Y6
 	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS 16(CX)(DI*4), Y14
+	VBROADCASTSS 4(CX)(R9*4), Y14
 	VFMADD231PS  Y12, Y14, Y8
 	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS 20(CX)(DI*4), Y14
+	VBROADCASTSS 8(CX)(R9*4), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
-	ADDQ         $0x00000040, SI
-	ADDQ         $0x08, BX
+	MOVQ         (SI)(DX*8), R9
+	VMOVUPS      (DI)(BX*1), Y12
+	VMOVUPS      32(DI)(BX*1), Y13
+	VBROADCASTSS (AX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(AX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(AX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	ADDQ         $0x08, SI
+	ADDQ         $0x00000040, DI
 	DECQ         R8
-	JNZ          taps
-	VBROADCASTSS floor+48(FP), Y12
+	JNZ          taps0
+
+taps0rest:
+	MOVQ taps+16(FP), R8
+	SUBQ DX, R8
+	SUBQ DX, R8
+	JZ   taps0end
+
+taps0one:
+	MOVQ         (SI)(DX*8), R9
+	VMOVUPS      (DI)(BX*1), Y12
+	VMOVUPS      32(DI)(BX*1), Y13
+	VBROADCASTSS (AX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(AX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(AX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	ADDQ         $0x08, SI
+	ADDQ         $0x00000040, DI
+	DECQ         R8
+	JNZ          taps0one
+
+taps0end:
+	MOVL         floor+72(FP), SI
+	CMPL         SI, $0xff800000
+	JE           any0
+	VBROADCASTSS floor+72(FP), Y12
 	VMAXPS       Y0, Y12, Y0
 	VMAXPS       Y1, Y12, Y1
 	VMAXPS       Y2, Y12, Y2
 	VMAXPS       Y3, Y12, Y3
 	VMAXPS       Y4, Y12, Y4
 	VMAXPS       Y5, Y12, Y5
+
+any0:
+	MOVQ    24(SP), SI
+	MOVQ    ldb+96(FP), DI
+	MOVQ    32(SP), DI
+	CMPQ    DI, $0x03
+	JL      part0
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	VMOVUPS Y4, 128(SI)
+	VMOVUPS Y5, 160(SI)
+	JMP     stored0
+
+part0:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	DECQ    DI
+	JZ      stored0
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y3, 96(SI)
+	DECQ    DI
+	JZ      stored0
+
+stored0:
+	CMPQ       48(SP), $0x00
+	JE         done
+	MOVQ       16(SP), DI
+	MOVQ       DI, 32(SP)
+	TESTQ      DI, DI
+	JZ         next1end
+	MOVQ       (SP), AX
+	MOVQ       8(SP), SI
+	MOVQ       SI, 24(SP)
+	MOVQ       bias+64(FP), R8
+	VMOVUPS    (R8), Y0
+	VMOVAPS    Y0, Y2
+	VMOVAPS    Y0, Y4
+	VMOVUPS    32(R8), Y1
+	VMOVAPS    Y1, Y3
+	VMOVAPS    Y1, Y5
+	PREFETCHT0 384(SI)
+	PREFETCHT0 448(SI)
+	PREFETCHT0 512(SI)
+	DECQ       lines+112(FP)
+	JL         next1lines
+	MOVQ       ahead+104(FP), SI
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, ahead+104(FP)
+
+next1lines:
+	DECQ       lines2+128(FP)
+	JL         next1lines2
+	MOVQ       ahead2+120(FP), SI
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, ahead2+120(FP)
+
+next1lines2:
+	ADDQ $0x0c, (SP)
+	ADDQ $0x000000c0, 8(SP)
+	SUBQ $0x03, DI
+	JG   next1row
+	XORQ DI, DI
+	DECQ rows+0(FP)
+	JZ   next1row
+	MOVQ n+8(FP), DI
+	MOVQ x+32(FP), SI
+	ADDQ ldx+48(FP), SI
+	MOVQ SI, x+32(FP)
+	MOVQ SI, (SP)
+	MOVQ y+80(FP), SI
+	ADDQ ldy+88(FP), SI
+	MOVQ SI, y+80(FP)
+	MOVQ SI, 8(SP)
+
+next1row:
+	MOVQ DI, 16(SP)
+
+next1end:
+	MOVQ  off+40(FP), SI
+	MOVQ  w+56(FP), DI
+	MOVQ  DX, R8
+	TESTQ R8, R8
+	JZ    taps1rest
+
+taps1:
+	MOVQ         (SI), R9
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), Y13
+	VBROADCASTSS (AX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(AX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(AX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	MOVQ         (SI)(DX*8), R9
+	VMOVUPS      (DI)(BX*1), Y12
+	VMOVUPS      32(DI)(BX*1), Y13
+	VBROADCASTSS (CX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 4(CX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 8(CX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x08, SI
+	ADDQ         $0x00000040, DI
+	DECQ         R8
+	JNZ          taps1
+
+taps1rest:
+	MOVQ taps+16(FP), R8
+	SUBQ DX, R8
+	SUBQ DX, R8
+	JZ   taps1end
+
+taps1one:
+	MOVQ         (SI)(DX*8), R9
+	VMOVUPS      (DI)(BX*1), Y12
+	VMOVUPS      32(DI)(BX*1), Y13
+	VBROADCASTSS (CX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 4(CX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 8(CX)(R9*4), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x08, SI
+	ADDQ         $0x00000040, DI
+	DECQ         R8
+	JNZ          taps1one
+
+taps1end:
+	MOVL         floor+72(FP), SI
+	CMPL         SI, $0xff800000
+	JE           any1
+	VBROADCASTSS floor+72(FP), Y12
 	VMAXPS       Y6, Y12, Y6
 	VMAXPS       Y7, Y12, Y7
 	VMAXPS       Y8, Y12, Y8
 	VMAXPS       Y9, Y12, Y9
 	VMAXPS       Y10, Y12, Y10
 	VMAXPS       Y11, Y12, Y11
-	CMPQ         AX, $0x06
-	JL           part
-	MOVB         stream+72(FP), BL
-	TESTB        BL, BL
-	JNZ          stream
-	VMOVUPS      Y0, (DX)
-	VMOVUPS      Y1, 32(DX)
-	VMOVUPS      Y2, 64(DX)
-	VMOVUPS      Y3, 96(DX)
-	VMOVUPS      Y4, 128(DX)
-	VMOVUPS      Y5, 160(DX)
-	VMOVUPS      Y6, 192(DX)
-	VMOVUPS      Y7, 224(DX)
-	VMOVUPS      Y8, 256(DX)
-	VMOVUPS      Y9, 288(DX)
-	VMOVUPS      Y10, 320(DX)
-	VMOVUPS      Y11, 352(DX)
-	JMP          next
 
-stream:
-	VMOVNTPS Y0, (DX)
-	VMOVNTPS Y1, 32(DX)
-	VMOVNTPS Y2, 64(DX)
-	VMOVNTPS Y3, 96(DX)
-	VMOVNTPS Y4, 128(DX)
-	VMOVNTPS Y5, 160(DX)
-	VMOVNTPS Y6, 192(DX)
-	VMOVNTPS Y7, 224(DX)
-	VMOVNTPS Y8, 256(DX)
-	VMOVNTPS Y9, 288(DX)
-	VMOVNTPS Y10, 320(DX)
-	VMOVNTPS Y11, 352(DX)
+any1:
+	MOVQ    40(SP), SI
+	MOVQ    ldb+96(FP), DI
+	MOVQ    48(SP), DI
+	CMPQ    DI, $0x03
+	JL      part1
+	VMOVUPS Y6, (SI)
+	VMOVUPS Y7, 32(SI)
+	VMOVUPS Y8, 64(SI)
+	VMOVUPS Y9, 96(SI)
+	VMOVUPS Y10, 128(SI)
+	VMOVUPS Y11, 160(SI)
+	JMP     stored1
 
-next:
-	ADDQ $0x00000180, DX
-	ADDQ $0x18, CX
-	SUBQ $0x06, AX
-	JNZ  tile
-	JMP  done
+part1:
+	VMOVUPS Y6, (SI)
+	VMOVUPS Y7, 32(SI)
+	DECQ    DI
+	JZ      stored1
+	VMOVUPS Y8, 64(SI)
+	VMOVUPS Y9, 96(SI)
+	DECQ    DI
+	JZ      stored1
 
-part:
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y1, 32(DX)
-	DECQ    AX
-	JZ      done
-	VMOVUPS Y2, 64(DX)
-	VMOVUPS Y3, 96(DX)
-	DECQ    AX
-	JZ      done
-	VMOVUPS Y4, 128(DX)
-	VMOVUPS Y5, 160(DX)
-	DECQ    AX
-	JZ      done
-	VMOVUPS Y6, 192(DX)
-	VMOVUPS Y7, 224(DX)
-	DECQ    AX
-	JZ      done
-	VMOVUPS Y8, 256(DX)
-	VMOVUPS Y9, 288(DX)
-	DECQ    AX
-	JZ      done
+stored1:
+	CMPQ 32(SP), $0x00
+	JE   done
+	JMP  pixels
 
 done:
 	VZEROUPPER
@@ -671,9 +941,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func directWeightsPixels1AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+// func directWeightsPixels1AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 // Requires: AVX, FMA3, MMX+
-TEXT ·directWeightsPixels1AVX2(SB), NOSPLIT, $0-97
+TEXT ·directWeightsPixels1AVX2(SB), NOSPLIT, $0-113
 	MOVQ   dy+16(FP), CX
 	MOVQ   from+24(FP), DX
 	MOVQ   (DX), AX
@@ -689,7 +959,7 @@ TEXT ·directWeightsPixels1AVX2(SB), NOSPLIT, $0-97
 	MOVQ   (AX), AX
 	LEAQ   (DX)(AX*4), DX
 	MOVQ   ahead+64(FP), R8
-	MOVQ   ahead2+72(FP), R9
+	MOVQ   ahead2+80(FP), R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -712,16 +982,24 @@ whole:
 	VFMADD231PS Y4, Y5, Y2
 	VMOVUPS     (CX), Y5
 	VFMADD231PS Y4, Y5, Y3
+	DECQ        lines+72(FP)
+	JL          linesfetched0
 	PREFETCHT1  (R8)
 	ADDQ        $0x40, R8
-	PREFETCHT1  (R9)
-	ADDQ        $0x40, R9
-	ADDQ        $0x20, BX
-	ADDQ        $0x20, SI
-	ADDQ        $0x20, DI
-	ADDQ        $0x20, CX
-	ADDQ        $0x08, AX
-	JMP         whole
+
+linesfetched0:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched0
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+
+lines2fetched0:
+	ADDQ $0x20, BX
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, CX
+	ADDQ $0x08, AX
+	JMP  whole
 
 part:
 	SUBQ        $0x08, AX
@@ -739,11 +1017,18 @@ part:
 	VFMADD231PS (DX)(AX*4), Y5, Y2
 	VMASKMOVPS  (CX), Y4, Y4
 	VFMADD231PS (DX)(AX*4), Y4, Y3
+	DECQ        lines+72(FP)
+	JL          linesfetched1
 	PREFETCHT1  (R8)
 	ADDQ        $0x40, R8
-	PREFETCHT1  (R9)
-	ADDQ        $0x40, R9
 
+linesfetched1:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched1
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+
+lines2fetched1:
 next:
 	MOVQ         ldy+32(FP), R10
 	SUBQ         AX, R10
@@ -757,9 +1042,9 @@ next:
 	ADDQ         R10, DX
 	DECQ         rows+0(FP)
 	JNZ          row
-	MOVQ         dw+80(FP), AX
-	MOVQ         ldw+88(FP), CX
-	MOVB         acc+96(FP), DL
+	MOVQ         dw+96(FP), AX
+	MOVQ         ldw+104(FP), CX
+	MOVB         acc+112(FP), DL
 	SHLQ         $0x02, CX
 	VUNPCKLPS    Y1, Y0, Y4
 	VUNPCKHPS    Y1, Y0, Y0
@@ -782,90 +1067,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func directWeightsLanes1AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+// func directWeightsPixels1BiasAVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 // Requires: AVX, FMA3, MMX+
-TEXT ·directWeightsLanes1AVX2(SB), NOSPLIT, $0-97
-	MOVQ   dy+16(FP), CX
-	MOVQ   from+24(FP), DX
-	MOVQ   (DX), AX
-	LEAQ   (CX)(AX*4), BX
-	MOVQ   (DX), AX
-	LEAQ   32(CX)(AX*4), SI
-	MOVQ   8(DX), AX
-	LEAQ   (CX)(AX*4), DI
-	MOVQ   8(DX), AX
-	LEAQ   32(CX)(AX*4), CX
-	MOVQ   x+40(FP), DX
-	MOVQ   off+48(FP), AX
-	MOVQ   (AX), AX
-	LEAQ   (DX)(AX*4), DX
-	MOVQ   ahead+64(FP), R8
-	MOVQ   ahead2+72(FP), R9
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-
-row:
-	XORQ AX, AX
-
-whole:
-	VBROADCASTSS (DX)(AX*4), Y4
-	VMOVUPS      (BX), Y5
-	VFMADD231PS  Y4, Y5, Y0
-	VMOVUPS      (SI), Y5
-	VFMADD231PS  Y4, Y5, Y1
-	VMOVUPS      (DI), Y5
-	VFMADD231PS  Y4, Y5, Y2
-	VMOVUPS      (CX), Y5
-	VFMADD231PS  Y4, Y5, Y3
-	PREFETCHT1   (R8)
-	ADDQ         $0x40, R8
-	PREFETCHT1   (R9)
-	ADDQ         $0x40, R9
-	ADDQ         $0x40, BX
-	ADDQ         $0x40, SI
-	ADDQ         $0x40, DI
-	ADDQ         $0x40, CX
-	INCQ         AX
-	CMPQ         AX, n+8(FP)
-	JL           whole
-	MOVQ         ldy+32(FP), R10
-	SHLQ         $0x04, AX
-	SUBQ         AX, R10
-	SHLQ         $0x02, R10
-	ADDQ         R10, BX
-	ADDQ         R10, SI
-	ADDQ         R10, DI
-	ADDQ         R10, CX
-	MOVQ         ldx+56(FP), R10
-	SHLQ         $0x02, R10
-	ADDQ         R10, DX
-	DECQ         rows+0(FP)
-	JNZ          row
-	MOVQ         dw+80(FP), AX
-	MOVQ         ldw+88(FP), CX
-	MOVB         acc+96(FP), DL
-	SHLQ         $0x02, CX
-	TESTB        DL, DL
-	JZ           store
-	MOVQ         AX, CX
-	VADDPS       (CX), Y0, Y0
-	VADDPS       32(CX), Y1, Y1
-	VADDPS       64(CX), Y2, Y2
-	VADDPS       96(CX), Y3, Y3
-
-store:
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	VMOVUPS Y3, 96(AX)
-	VZEROUPPER
-	RET
-
-// func directWeightsPixels2AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
-// Requires: AVX, FMA3, MMX+
-TEXT ·directWeightsPixels2AVX2(SB), NOSPLIT, $0-97
+TEXT ·directWeightsPixels1BiasAVX2(SB), NOSPLIT, $0-113
 	MOVQ   dy+16(FP), CX
 	MOVQ   from+24(FP), DX
 	MOVQ   (DX), AX
@@ -877,13 +1081,11 @@ TEXT ·directWeightsPixels2AVX2(SB), NOSPLIT, $0-97
 	MOVQ   24(DX), AX
 	LEAQ   (CX)(AX*4), CX
 	MOVQ   x+40(FP), DX
-	MOVQ   off+48(FP), R8
-	MOVQ   (R8), AX
-	LEAQ   (DX)(AX*4), R9
-	MOVQ   8(R8), AX
+	MOVQ   off+48(FP), AX
+	MOVQ   (AX), AX
 	LEAQ   (DX)(AX*4), DX
 	MOVQ   ahead+64(FP), R8
-	MOVQ   ahead2+72(FP), R10
+	MOVQ   ahead2+80(FP), R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -901,73 +1103,86 @@ whole:
 	CMPQ        AX, n+8(FP)
 	JG          part
 	SUBQ        $0x08, AX
-	VMOVUPS     (R9)(AX*4), Y8
-	VMOVUPS     (DX)(AX*4), Y9
-	VMOVUPS     (BX), Y10
-	VFMADD231PS Y8, Y10, Y0
-	VFMADD231PS Y9, Y10, Y4
-	VMOVUPS     (SI), Y10
-	VFMADD231PS Y8, Y10, Y1
-	VFMADD231PS Y9, Y10, Y5
-	VMOVUPS     (DI), Y10
-	VFMADD231PS Y8, Y10, Y2
-	VFMADD231PS Y9, Y10, Y6
-	VMOVUPS     (CX), Y10
-	VFMADD231PS Y8, Y10, Y3
-	VFMADD231PS Y9, Y10, Y7
+	VMOVUPS     (DX)(AX*4), Y8
+	VMOVUPS     (BX), Y9
+	VFMADD231PS Y8, Y9, Y0
+	VADDPS      Y9, Y4, Y4
+	VMOVUPS     (SI), Y9
+	VFMADD231PS Y8, Y9, Y1
+	VADDPS      Y9, Y5, Y5
+	VMOVUPS     (DI), Y9
+	VFMADD231PS Y8, Y9, Y2
+	VADDPS      Y9, Y6, Y6
+	VMOVUPS     (CX), Y9
+	VFMADD231PS Y8, Y9, Y3
+	VADDPS      Y9, Y7, Y7
+	DECQ        lines+72(FP)
+	JL          linesfetched0
 	PREFETCHT1  (R8)
 	ADDQ        $0x40, R8
-	PREFETCHT1  (R10)
-	ADDQ        $0x40, R10
-	ADDQ        $0x20, BX
-	ADDQ        $0x20, SI
-	ADDQ        $0x20, DI
-	ADDQ        $0x20, CX
-	ADDQ        $0x08, AX
-	JMP         whole
+
+linesfetched0:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched0
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+
+lines2fetched0:
+	ADDQ $0x20, BX
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, CX
+	ADDQ $0x08, AX
+	JMP  whole
 
 part:
 	SUBQ        $0x08, AX
-	MOVQ        n+8(FP), R11
-	SUBQ        AX, R11
+	MOVQ        n+8(FP), R10
+	SUBQ        AX, R10
 	JZ          next
-	LEAQ        directMaskAVX2<>+0(SB), R12
-	NEGQ        R11
-	VMOVUPS     32(R12)(R11*4), Y8
+	LEAQ        directMaskAVX2<>+0(SB), R11
+	NEGQ        R10
+	VMOVUPS     32(R11)(R10*4), Y8
 	VMASKMOVPS  (BX), Y8, Y9
-	VFMADD231PS (R9)(AX*4), Y9, Y0
-	VFMADD231PS (DX)(AX*4), Y9, Y4
+	VFMADD231PS (DX)(AX*4), Y9, Y0
+	VADDPS      Y9, Y4, Y4
 	VMASKMOVPS  (SI), Y8, Y9
-	VFMADD231PS (R9)(AX*4), Y9, Y1
-	VFMADD231PS (DX)(AX*4), Y9, Y5
+	VFMADD231PS (DX)(AX*4), Y9, Y1
+	VADDPS      Y9, Y5, Y5
 	VMASKMOVPS  (DI), Y8, Y9
-	VFMADD231PS (R9)(AX*4), Y9, Y2
-	VFMADD231PS (DX)(AX*4), Y9, Y6
+	VFMADD231PS (DX)(AX*4), Y9, Y2
+	VADDPS      Y9, Y6, Y6
 	VMASKMOVPS  (CX), Y8, Y8
-	VFMADD231PS (R9)(AX*4), Y8, Y3
-	VFMADD231PS (DX)(AX*4), Y8, Y7
+	VFMADD231PS (DX)(AX*4), Y8, Y3
+	VADDPS      Y8, Y7, Y7
+	DECQ        lines+72(FP)
+	JL          linesfetched1
 	PREFETCHT1  (R8)
 	ADDQ        $0x40, R8
-	PREFETCHT1  (R10)
-	ADDQ        $0x40, R10
 
+linesfetched1:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched1
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+
+lines2fetched1:
 next:
-	MOVQ         ldy+32(FP), R11
-	SUBQ         AX, R11
-	SHLQ         $0x02, R11
-	ADDQ         R11, BX
-	ADDQ         R11, SI
-	ADDQ         R11, DI
-	ADDQ         R11, CX
-	MOVQ         ldx+56(FP), R11
-	SHLQ         $0x02, R11
-	ADDQ         R11, R9
-	ADDQ         R11, DX
+	MOVQ         ldy+32(FP), R10
+	SUBQ         AX, R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, BX
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	ADDQ         R10, CX
+	MOVQ         ldx+56(FP), R10
+	SHLQ         $0x02, R10
+	ADDQ         R10, DX
 	DECQ         rows+0(FP)
 	JNZ          row
-	MOVQ         dw+80(FP), AX
-	MOVQ         ldw+88(FP), CX
-	MOVB         acc+96(FP), DL
+	MOVQ         dw+96(FP), AX
+	MOVQ         ldw+104(FP), CX
+	MOVB         acc+112(FP), DL
 	SHLQ         $0x02, CX
 	VUNPCKLPS    Y1, Y0, Y8
 	VUNPCKHPS    Y1, Y0, Y0
@@ -1005,9 +1220,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func directWeightsLanes2AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+// func directWeightsLanes1AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 // Requires: AVX, FMA3, MMX+
-TEXT ·directWeightsLanes2AVX2(SB), NOSPLIT, $0-97
+TEXT ·directWeightsLanes1AVX2(SB), NOSPLIT, $0-113
 	MOVQ   dy+16(FP), CX
 	MOVQ   from+24(FP), DX
 	MOVQ   (DX), AX
@@ -1019,13 +1234,100 @@ TEXT ·directWeightsLanes2AVX2(SB), NOSPLIT, $0-97
 	MOVQ   8(DX), AX
 	LEAQ   32(CX)(AX*4), CX
 	MOVQ   x+40(FP), DX
-	MOVQ   off+48(FP), R8
-	MOVQ   (R8), AX
-	LEAQ   (DX)(AX*4), R9
-	MOVQ   8(R8), AX
+	MOVQ   off+48(FP), AX
+	MOVQ   (AX), AX
 	LEAQ   (DX)(AX*4), DX
 	MOVQ   ahead+64(FP), R8
-	MOVQ   ahead2+72(FP), R10
+	MOVQ   ahead2+80(FP), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+row:
+	XORQ AX, AX
+
+whole:
+	VBROADCASTSS (DX)(AX*4), Y4
+	VMOVUPS      (BX), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VMOVUPS      (SI), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VMOVUPS      (DI), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VMOVUPS      (CX), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	DECQ         lines+72(FP)
+	JL           linesfetched0
+	PREFETCHT1   (R8)
+	ADDQ         $0x40, R8
+
+linesfetched0:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched0
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+
+lines2fetched0:
+	ADDQ   $0x40, BX
+	ADDQ   $0x40, SI
+	ADDQ   $0x40, DI
+	ADDQ   $0x40, CX
+	INCQ   AX
+	CMPQ   AX, n+8(FP)
+	JL     whole
+	MOVQ   ldy+32(FP), R10
+	SHLQ   $0x04, AX
+	SUBQ   AX, R10
+	SHLQ   $0x02, R10
+	ADDQ   R10, BX
+	ADDQ   R10, SI
+	ADDQ   R10, DI
+	ADDQ   R10, CX
+	MOVQ   ldx+56(FP), R10
+	SHLQ   $0x02, R10
+	ADDQ   R10, DX
+	DECQ   rows+0(FP)
+	JNZ    row
+	MOVQ   dw+96(FP), AX
+	MOVQ   ldw+104(FP), CX
+	MOVB   acc+112(FP), DL
+	SHLQ   $0x02, CX
+	TESTB  DL, DL
+	JZ     store
+	MOVQ   AX, CX
+	VADDPS (CX), Y0, Y0
+	VADDPS 32(CX), Y1, Y1
+	VADDPS 64(CX), Y2, Y2
+	VADDPS 96(CX), Y3, Y3
+
+store:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VZEROUPPER
+	RET
+
+// func directWeightsLanes1BiasAVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+// Requires: AVX, FMA3, MMX+
+TEXT ·directWeightsLanes1BiasAVX2(SB), NOSPLIT, $0-113
+	MOVQ   dy+16(FP), CX
+	MOVQ   from+24(FP), DX
+	MOVQ   (DX), AX
+	LEAQ   (CX)(AX*4), BX
+	MOVQ   (DX), AX
+	LEAQ   32(CX)(AX*4), SI
+	MOVQ   8(DX), AX
+	LEAQ   (CX)(AX*4), DI
+	MOVQ   8(DX), AX
+	LEAQ   32(CX)(AX*4), CX
+	MOVQ   x+40(FP), DX
+	MOVQ   off+48(FP), AX
+	MOVQ   (AX), AX
+	LEAQ   (DX)(AX*4), DX
+	MOVQ   ahead+64(FP), R8
+	MOVQ   ahead2+80(FP), R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1039,61 +1341,67 @@ row:
 	XORQ AX, AX
 
 whole:
-	VBROADCASTSS (R9)(AX*4), Y8
-	VBROADCASTSS (DX)(AX*4), Y9
-	VMOVUPS      (BX), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y4
-	VMOVUPS      (SI), Y10
-	VFMADD231PS  Y8, Y10, Y1
-	VFMADD231PS  Y9, Y10, Y5
-	VMOVUPS      (DI), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y6
-	VMOVUPS      (CX), Y10
-	VFMADD231PS  Y8, Y10, Y3
-	VFMADD231PS  Y9, Y10, Y7
+	VBROADCASTSS (DX)(AX*4), Y8
+	VMOVUPS      (BX), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VADDPS       Y9, Y4, Y4
+	VMOVUPS      (SI), Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VADDPS       Y9, Y5, Y5
+	VMOVUPS      (DI), Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VADDPS       Y9, Y6, Y6
+	VMOVUPS      (CX), Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VADDPS       Y9, Y7, Y7
+	DECQ         lines+72(FP)
+	JL           linesfetched0
 	PREFETCHT1   (R8)
 	ADDQ         $0x40, R8
-	PREFETCHT1   (R10)
-	ADDQ         $0x40, R10
-	ADDQ         $0x40, BX
-	ADDQ         $0x40, SI
-	ADDQ         $0x40, DI
-	ADDQ         $0x40, CX
-	INCQ         AX
-	CMPQ         AX, n+8(FP)
-	JL           whole
-	MOVQ         ldy+32(FP), R11
-	SHLQ         $0x04, AX
-	SUBQ         AX, R11
-	SHLQ         $0x02, R11
-	ADDQ         R11, BX
-	ADDQ         R11, SI
-	ADDQ         R11, DI
-	ADDQ         R11, CX
-	MOVQ         ldx+56(FP), R11
-	SHLQ         $0x02, R11
-	ADDQ         R11, R9
-	ADDQ         R11, DX
-	DECQ         rows+0(FP)
-	JNZ          row
-	MOVQ         dw+80(FP), AX
-	MOVQ         ldw+88(FP), CX
-	MOVB         acc+96(FP), DL
-	SHLQ         $0x02, CX
-	TESTB        DL, DL
-	JZ           store
-	MOVQ         AX, DX
-	VADDPS       (DX), Y0, Y0
-	VADDPS       32(DX), Y1, Y1
-	VADDPS       64(DX), Y2, Y2
-	VADDPS       96(DX), Y3, Y3
-	ADDQ         CX, DX
-	VADDPS       (DX), Y4, Y4
-	VADDPS       32(DX), Y5, Y5
-	VADDPS       64(DX), Y6, Y6
-	VADDPS       96(DX), Y7, Y7
+
+linesfetched0:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched0
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+
+lines2fetched0:
+	ADDQ   $0x40, BX
+	ADDQ   $0x40, SI
+	ADDQ   $0x40, DI
+	ADDQ   $0x40, CX
+	INCQ   AX
+	CMPQ   AX, n+8(FP)
+	JL     whole
+	MOVQ   ldy+32(FP), R10
+	SHLQ   $0x04, AX
+	SUBQ   AX, R10
+	SHLQ   $0x02, R10
+	ADDQ   R10, BX
+	ADDQ   R10, SI
+	ADDQ   R10, DI
+	ADDQ   R10, CX
+	MOVQ   ldx+56(FP), R10
+	SHLQ   $0x02, R10
+	ADDQ   R10, DX
+	DECQ   rows+0(FP)
+	JNZ    row
+	MOVQ   dw+96(FP), AX
+	MOVQ   ldw+104(FP), CX
+	MOVB   acc+112(FP), DL
+	SHLQ   $0x02, CX
+	TESTB  DL, DL
+	JZ     store
+	MOVQ   AX, DX
+	VADDPS (DX), Y0, Y0
+	VADDPS 32(DX), Y1, Y1
+	VADDPS 64(DX), Y2, Y2
+	VADDPS 96(DX), Y3, Y3
+	ADDQ   CX, DX
+	VADDPS (DX), Y4, Y4
+	VADDPS 32(DX), Y5, Y5
+	VADDPS 64(DX), Y6, Y6
+	VADDPS 96(DX), Y7, Y7
 
 store:
 	VMOVUPS Y0, (AX)
@@ -1108,9 +1416,9 @@ store:
 	VZEROUPPER
 	RET
 
-// func directWeightsPixels3AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+// func directWeightsPixels2AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 // Requires: AVX, FMA3, MMX+
-TEXT ·directWeightsPixels3AVX2(SB), NOSPLIT, $0-97
+TEXT ·directWeightsPixels2AVX2(SB), NOSPLIT, $0-113
 	MOVQ   dy+16(FP), CX
 	MOVQ   from+24(FP), DX
 	MOVQ   (DX), AX
@@ -1126,11 +1434,166 @@ TEXT ·directWeightsPixels3AVX2(SB), NOSPLIT, $0-97
 	MOVQ   (R8), AX
 	LEAQ   (DX)(AX*4), R9
 	MOVQ   8(R8), AX
-	LEAQ   (DX)(AX*4), R10
-	MOVQ   16(R8), AX
 	LEAQ   (DX)(AX*4), DX
 	MOVQ   ahead+64(FP), R8
-	MOVQ   ahead2+72(FP), R11
+	MOVQ   ahead2+80(FP), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+row:
+	XORQ AX, AX
+
+whole:
+	ADDQ        $0x08, AX
+	CMPQ        AX, n+8(FP)
+	JG          part
+	SUBQ        $0x08, AX
+	VMOVUPS     (R9)(AX*4), Y8
+	VMOVUPS     (DX)(AX*4), Y9
+	VMOVUPS     (BX), Y10
+	VFMADD231PS Y8, Y10, Y0
+	VFMADD231PS Y9, Y10, Y4
+	VMOVUPS     (SI), Y10
+	VFMADD231PS Y8, Y10, Y1
+	VFMADD231PS Y9, Y10, Y5
+	VMOVUPS     (DI), Y10
+	VFMADD231PS Y8, Y10, Y2
+	VFMADD231PS Y9, Y10, Y6
+	VMOVUPS     (CX), Y10
+	VFMADD231PS Y8, Y10, Y3
+	VFMADD231PS Y9, Y10, Y7
+	DECQ        lines+72(FP)
+	JL          linesfetched0
+	PREFETCHT1  (R8)
+	ADDQ        $0x40, R8
+
+linesfetched0:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched0
+	PREFETCHT1 (R10)
+	ADDQ       $0x40, R10
+
+lines2fetched0:
+	ADDQ $0x20, BX
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, CX
+	ADDQ $0x08, AX
+	JMP  whole
+
+part:
+	SUBQ        $0x08, AX
+	MOVQ        n+8(FP), R11
+	SUBQ        AX, R11
+	JZ          next
+	LEAQ        directMaskAVX2<>+0(SB), R12
+	NEGQ        R11
+	VMOVUPS     32(R12)(R11*4), Y8
+	VMASKMOVPS  (BX), Y8, Y9
+	VFMADD231PS (R9)(AX*4), Y9, Y0
+	VFMADD231PS (DX)(AX*4), Y9, Y4
+	VMASKMOVPS  (SI), Y8, Y9
+	VFMADD231PS (R9)(AX*4), Y9, Y1
+	VFMADD231PS (DX)(AX*4), Y9, Y5
+	VMASKMOVPS  (DI), Y8, Y9
+	VFMADD231PS (R9)(AX*4), Y9, Y2
+	VFMADD231PS (DX)(AX*4), Y9, Y6
+	VMASKMOVPS  (CX), Y8, Y8
+	VFMADD231PS (R9)(AX*4), Y8, Y3
+	VFMADD231PS (DX)(AX*4), Y8, Y7
+	DECQ        lines+72(FP)
+	JL          linesfetched1
+	PREFETCHT1  (R8)
+	ADDQ        $0x40, R8
+
+linesfetched1:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched1
+	PREFETCHT1 (R10)
+	ADDQ       $0x40, R10
+
+lines2fetched1:
+next:
+	MOVQ         ldy+32(FP), R11
+	SUBQ         AX, R11
+	SHLQ         $0x02, R11
+	ADDQ         R11, BX
+	ADDQ         R11, SI
+	ADDQ         R11, DI
+	ADDQ         R11, CX
+	MOVQ         ldx+56(FP), R11
+	SHLQ         $0x02, R11
+	ADDQ         R11, R9
+	ADDQ         R11, DX
+	DECQ         rows+0(FP)
+	JNZ          row
+	MOVQ         dw+96(FP), AX
+	MOVQ         ldw+104(FP), CX
+	MOVB         acc+112(FP), DL
+	SHLQ         $0x02, CX
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y8, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VADDPS       Y1, Y2, Y2
+	VUNPCKLPD    Y2, Y0, Y1
+	VUNPCKHPD    Y2, Y0, Y0
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VUNPCKLPS    Y5, Y4, Y0
+	VUNPCKHPS    Y5, Y4, Y4
+	VADDPS       Y0, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y0
+	VUNPCKHPS    Y7, Y6, Y6
+	VADDPS       Y0, Y6, Y6
+	VUNPCKLPD    Y6, Y4, Y0
+	VUNPCKHPD    Y6, Y4, Y4
+	VADDPS       Y0, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X0
+	TESTB        DL, DL
+	JZ           store
+	MOVQ         AX, DX
+	VADDPS       (DX), X1, X1
+	ADDQ         CX, DX
+	VADDPS       (DX), X0, X0
+
+store:
+	VMOVUPS X1, (AX)
+	ADDQ    CX, AX
+	VMOVUPS X0, (AX)
+	VZEROUPPER
+	RET
+
+// func directWeightsPixels2BiasAVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+// Requires: AVX, FMA3, MMX+
+TEXT ·directWeightsPixels2BiasAVX2(SB), NOSPLIT, $0-113
+	MOVQ   dy+16(FP), CX
+	MOVQ   from+24(FP), DX
+	MOVQ   (DX), AX
+	LEAQ   (CX)(AX*4), BX
+	MOVQ   8(DX), AX
+	LEAQ   (CX)(AX*4), SI
+	MOVQ   16(DX), AX
+	LEAQ   (CX)(AX*4), DI
+	MOVQ   24(DX), AX
+	LEAQ   (CX)(AX*4), CX
+	MOVQ   x+40(FP), DX
+	MOVQ   off+48(FP), R8
+	MOVQ   (R8), AX
+	LEAQ   (DX)(AX*4), R9
+	MOVQ   8(R8), AX
+	LEAQ   (DX)(AX*4), DX
+	MOVQ   ahead+64(FP), R8
+	MOVQ   ahead2+80(FP), R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1153,82 +1616,95 @@ whole:
 	JG          part
 	SUBQ        $0x08, AX
 	VMOVUPS     (R9)(AX*4), Y12
-	VMOVUPS     (R10)(AX*4), Y13
-	VMOVUPS     (DX)(AX*4), Y14
-	VMOVUPS     (BX), Y15
-	VFMADD231PS Y12, Y15, Y0
-	VFMADD231PS Y13, Y15, Y4
-	VFMADD231PS Y14, Y15, Y8
-	VMOVUPS     (SI), Y15
-	VFMADD231PS Y12, Y15, Y1
-	VFMADD231PS Y13, Y15, Y5
-	VFMADD231PS Y14, Y15, Y9
-	VMOVUPS     (DI), Y15
-	VFMADD231PS Y12, Y15, Y2
-	VFMADD231PS Y13, Y15, Y6
-	VFMADD231PS Y14, Y15, Y10
-	VMOVUPS     (CX), Y15
-	VFMADD231PS Y12, Y15, Y3
-	VFMADD231PS Y13, Y15, Y7
-	VFMADD231PS Y14, Y15, Y11
+	VMOVUPS     (DX)(AX*4), Y13
+	VMOVUPS     (BX), Y14
+	VFMADD231PS Y12, Y14, Y0
+	VFMADD231PS Y13, Y14, Y4
+	VADDPS      Y14, Y8, Y8
+	VMOVUPS     (SI), Y14
+	VFMADD231PS Y12, Y14, Y1
+	VFMADD231PS Y13, Y14, Y5
+	VADDPS      Y14, Y9, Y9
+	VMOVUPS     (DI), Y14
+	VFMADD231PS Y12, Y14, Y2
+	VFMADD231PS Y13, Y14, Y6
+	VADDPS      Y14, Y10, Y10
+	VMOVUPS     (CX), Y14
+	VFMADD231PS Y12, Y14, Y3
+	VFMADD231PS Y13, Y14, Y7
+	VADDPS      Y14, Y11, Y11
+	DECQ        lines+72(FP)
+	JL          linesfetched0
 	PREFETCHT1  (R8)
 	ADDQ        $0x40, R8
-	PREFETCHT1  (R11)
-	ADDQ        $0x40, R11
-	ADDQ        $0x20, BX
-	ADDQ        $0x20, SI
-	ADDQ        $0x20, DI
-	ADDQ        $0x20, CX
-	ADDQ        $0x08, AX
-	JMP         whole
+
+linesfetched0:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched0
+	PREFETCHT1 (R10)
+	ADDQ       $0x40, R10
+
+lines2fetched0:
+	ADDQ $0x20, BX
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, CX
+	ADDQ $0x08, AX
+	JMP  whole
 
 part:
 	SUBQ        $0x08, AX
-	MOVQ        n+8(FP), R12
-	SUBQ        AX, R12
+	MOVQ        n+8(FP), R11
+	SUBQ        AX, R11
 	JZ          next
-	LEAQ        directMaskAVX2<>+0(SB), R13
-	NEGQ        R12
-	VMOVUPS     32(R13)(R12*4), Y12
+	LEAQ        directMaskAVX2<>+0(SB), R12
+	NEGQ        R11
+	VMOVUPS     32(R12)(R11*4), Y12
 	VMASKMOVPS  (BX), Y12, Y13
 	VFMADD231PS (R9)(AX*4), Y13, Y0
-	VFMADD231PS (R10)(AX*4), Y13, Y4
-	VFMADD231PS (DX)(AX*4), Y13, Y8
+	VFMADD231PS (DX)(AX*4), Y13, Y4
+	VADDPS      Y13, Y8, Y8
 	VMASKMOVPS  (SI), Y12, Y13
 	VFMADD231PS (R9)(AX*4), Y13, Y1
-	VFMADD231PS (R10)(AX*4), Y13, Y5
-	VFMADD231PS (DX)(AX*4), Y13, Y9
+	VFMADD231PS (DX)(AX*4), Y13, Y5
+	VADDPS      Y13, Y9, Y9
 	VMASKMOVPS  (DI), Y12, Y13
 	VFMADD231PS (R9)(AX*4), Y13, Y2
-	VFMADD231PS (R10)(AX*4), Y13, Y6
-	VFMADD231PS (DX)(AX*4), Y13, Y10
+	VFMADD231PS (DX)(AX*4), Y13, Y6
+	VADDPS      Y13, Y10, Y10
 	VMASKMOVPS  (CX), Y12, Y12
 	VFMADD231PS (R9)(AX*4), Y12, Y3
-	VFMADD231PS (R10)(AX*4), Y12, Y7
-	VFMADD231PS (DX)(AX*4), Y12, Y11
+	VFMADD231PS (DX)(AX*4), Y12, Y7
+	VADDPS      Y12, Y11, Y11
+	DECQ        lines+72(FP)
+	JL          linesfetched1
 	PREFETCHT1  (R8)
 	ADDQ        $0x40, R8
-	PREFETCHT1  (R11)
-	ADDQ        $0x40, R11
 
+linesfetched1:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched1
+	PREFETCHT1 (R10)
+	ADDQ       $0x40, R10
+
+lines2fetched1:
 next:
-	MOVQ         ldy+32(FP), R12
-	SUBQ         AX, R12
-	SHLQ         $0x02, R12
-	ADDQ         R12, BX
-	ADDQ         R12, SI
-	ADDQ         R12, DI
-	ADDQ         R12, CX
-	MOVQ         ldx+56(FP), R12
-	SHLQ         $0x02, R12
-	ADDQ         R12, R9
-	ADDQ         R12, R10
-	ADDQ         R12, DX
+	MOVQ         ldy+32(FP), R11
+	SUBQ         AX, R11
+	SHLQ         $0x02, R11
+	ADDQ         R11, BX
+	ADDQ         R11, SI
+	ADDQ         R11, DI
+	ADDQ         R11, CX
+	MOVQ         ldx+56(FP), R11
+	SHLQ         $0x02, R11
+	ADDQ         R11, R9
+	ADDQ         R11, DX
 	DECQ         rows+0(FP)
 	JNZ          row
-	MOVQ         dw+80(FP), AX
-	MOVQ         ldw+88(FP), CX
-	MOVB         acc+96(FP), DL
+	MOVQ         dw+96(FP), AX
+	MOVQ         ldw+104(FP), CX
+	MOVB         acc+112(FP), DL
 	SHLQ         $0x02, CX
 	VUNPCKLPS    Y1, Y0, Y12
 	VUNPCKHPS    Y1, Y0, Y0
@@ -1281,9 +1757,437 @@ store:
 	VZEROUPPER
 	RET
 
-// func directWeightsLanes3AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+// func directWeightsLanes2AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 // Requires: AVX, FMA3, MMX+
-TEXT ·directWeightsLanes3AVX2(SB), NOSPLIT, $0-97
+TEXT ·directWeightsLanes2AVX2(SB), NOSPLIT, $0-113
+	MOVQ   dy+16(FP), CX
+	MOVQ   from+24(FP), DX
+	MOVQ   (DX), AX
+	LEAQ   (CX)(AX*4), BX
+	MOVQ   (DX), AX
+	LEAQ   32(CX)(AX*4), SI
+	MOVQ   8(DX), AX
+	LEAQ   (CX)(AX*4), DI
+	MOVQ   8(DX), AX
+	LEAQ   32(CX)(AX*4), CX
+	MOVQ   x+40(FP), DX
+	MOVQ   off+48(FP), R8
+	MOVQ   (R8), AX
+	LEAQ   (DX)(AX*4), R9
+	MOVQ   8(R8), AX
+	LEAQ   (DX)(AX*4), DX
+	MOVQ   ahead+64(FP), R8
+	MOVQ   ahead2+80(FP), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+row:
+	XORQ AX, AX
+
+whole:
+	VBROADCASTSS (R9)(AX*4), Y8
+	VBROADCASTSS (DX)(AX*4), Y9
+	VMOVUPS      (BX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y4
+	VMOVUPS      (SI), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VFMADD231PS  Y9, Y10, Y5
+	VMOVUPS      (DI), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y6
+	VMOVUPS      (CX), Y10
+	VFMADD231PS  Y8, Y10, Y3
+	VFMADD231PS  Y9, Y10, Y7
+	DECQ         lines+72(FP)
+	JL           linesfetched0
+	PREFETCHT1   (R8)
+	ADDQ         $0x40, R8
+
+linesfetched0:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched0
+	PREFETCHT1 (R10)
+	ADDQ       $0x40, R10
+
+lines2fetched0:
+	ADDQ   $0x40, BX
+	ADDQ   $0x40, SI
+	ADDQ   $0x40, DI
+	ADDQ   $0x40, CX
+	INCQ   AX
+	CMPQ   AX, n+8(FP)
+	JL     whole
+	MOVQ   ldy+32(FP), R11
+	SHLQ   $0x04, AX
+	SUBQ   AX, R11
+	SHLQ   $0x02, R11
+	ADDQ   R11, BX
+	ADDQ   R11, SI
+	ADDQ   R11, DI
+	ADDQ   R11, CX
+	MOVQ   ldx+56(FP), R11
+	SHLQ   $0x02, R11
+	ADDQ   R11, R9
+	ADDQ   R11, DX
+	DECQ   rows+0(FP)
+	JNZ    row
+	MOVQ   dw+96(FP), AX
+	MOVQ   ldw+104(FP), CX
+	MOVB   acc+112(FP), DL
+	SHLQ   $0x02, CX
+	TESTB  DL, DL
+	JZ     store
+	MOVQ   AX, DX
+	VADDPS (DX), Y0, Y0
+	VADDPS 32(DX), Y1, Y1
+	VADDPS 64(DX), Y2, Y2
+	VADDPS 96(DX), Y3, Y3
+	ADDQ   CX, DX
+	VADDPS (DX), Y4, Y4
+	VADDPS 32(DX), Y5, Y5
+	VADDPS 64(DX), Y6, Y6
+	VADDPS 96(DX), Y7, Y7
+
+store:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 32(AX)
+	VMOVUPS Y6, 64(AX)
+	VMOVUPS Y7, 96(AX)
+	VZEROUPPER
+	RET
+
+// func directWeightsLanes2BiasAVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+// Requires: AVX, FMA3, MMX+
+TEXT ·directWeightsLanes2BiasAVX2(SB), NOSPLIT, $0-113
+	MOVQ   dy+16(FP), CX
+	MOVQ   from+24(FP), DX
+	MOVQ   (DX), AX
+	LEAQ   (CX)(AX*4), BX
+	MOVQ   (DX), AX
+	LEAQ   32(CX)(AX*4), SI
+	MOVQ   8(DX), AX
+	LEAQ   (CX)(AX*4), DI
+	MOVQ   8(DX), AX
+	LEAQ   32(CX)(AX*4), CX
+	MOVQ   x+40(FP), DX
+	MOVQ   off+48(FP), R8
+	MOVQ   (R8), AX
+	LEAQ   (DX)(AX*4), R9
+	MOVQ   8(R8), AX
+	LEAQ   (DX)(AX*4), DX
+	MOVQ   ahead+64(FP), R8
+	MOVQ   ahead2+80(FP), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+
+row:
+	XORQ AX, AX
+
+whole:
+	VBROADCASTSS (R9)(AX*4), Y12
+	VBROADCASTSS (DX)(AX*4), Y13
+	VMOVUPS      (BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y4
+	VADDPS       Y14, Y8, Y8
+	VMOVUPS      (SI), Y14
+	VFMADD231PS  Y12, Y14, Y1
+	VFMADD231PS  Y13, Y14, Y5
+	VADDPS       Y14, Y9, Y9
+	VMOVUPS      (DI), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y6
+	VADDPS       Y14, Y10, Y10
+	VMOVUPS      (CX), Y14
+	VFMADD231PS  Y12, Y14, Y3
+	VFMADD231PS  Y13, Y14, Y7
+	VADDPS       Y14, Y11, Y11
+	DECQ         lines+72(FP)
+	JL           linesfetched0
+	PREFETCHT1   (R8)
+	ADDQ         $0x40, R8
+
+linesfetched0:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched0
+	PREFETCHT1 (R10)
+	ADDQ       $0x40, R10
+
+lines2fetched0:
+	ADDQ   $0x40, BX
+	ADDQ   $0x40, SI
+	ADDQ   $0x40, DI
+	ADDQ   $0x40, CX
+	INCQ   AX
+	CMPQ   AX, n+8(FP)
+	JL     whole
+	MOVQ   ldy+32(FP), R11
+	SHLQ   $0x04, AX
+	SUBQ   AX, R11
+	SHLQ   $0x02, R11
+	ADDQ   R11, BX
+	ADDQ   R11, SI
+	ADDQ   R11, DI
+	ADDQ   R11, CX
+	MOVQ   ldx+56(FP), R11
+	SHLQ   $0x02, R11
+	ADDQ   R11, R9
+	ADDQ   R11, DX
+	DECQ   rows+0(FP)
+	JNZ    row
+	MOVQ   dw+96(FP), AX
+	MOVQ   ldw+104(FP), CX
+	MOVB   acc+112(FP), DL
+	SHLQ   $0x02, CX
+	TESTB  DL, DL
+	JZ     store
+	MOVQ   AX, DX
+	VADDPS (DX), Y0, Y0
+	VADDPS 32(DX), Y1, Y1
+	VADDPS 64(DX), Y2, Y2
+	VADDPS 96(DX), Y3, Y3
+	ADDQ   CX, DX
+	VADDPS (DX), Y4, Y4
+	VADDPS 32(DX), Y5, Y5
+	VADDPS 64(DX), Y6, Y6
+	VADDPS 96(DX), Y7, Y7
+	ADDQ   CX, DX
+	VADDPS (DX), Y8, Y8
+	VADDPS 32(DX), Y9, Y9
+	VADDPS 64(DX), Y10, Y10
+	VADDPS 96(DX), Y11, Y11
+
+store:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 32(AX)
+	VMOVUPS Y6, 64(AX)
+	VMOVUPS Y7, 96(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, (AX)
+	VMOVUPS Y9, 32(AX)
+	VMOVUPS Y10, 64(AX)
+	VMOVUPS Y11, 96(AX)
+	VZEROUPPER
+	RET
+
+// func directWeightsPixels3AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+// Requires: AVX, FMA3, MMX+
+TEXT ·directWeightsPixels3AVX2(SB), NOSPLIT, $0-113
+	MOVQ   dy+16(FP), CX
+	MOVQ   from+24(FP), DX
+	MOVQ   (DX), AX
+	LEAQ   (CX)(AX*4), BX
+	MOVQ   8(DX), AX
+	LEAQ   (CX)(AX*4), SI
+	MOVQ   16(DX), AX
+	LEAQ   (CX)(AX*4), DI
+	MOVQ   24(DX), AX
+	LEAQ   (CX)(AX*4), CX
+	MOVQ   x+40(FP), DX
+	MOVQ   off+48(FP), R8
+	MOVQ   (R8), AX
+	LEAQ   (DX)(AX*4), R9
+	MOVQ   8(R8), AX
+	LEAQ   (DX)(AX*4), R10
+	MOVQ   16(R8), AX
+	LEAQ   (DX)(AX*4), DX
+	MOVQ   ahead+64(FP), R8
+	MOVQ   ahead2+80(FP), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+
+row:
+	XORQ AX, AX
+
+whole:
+	ADDQ        $0x08, AX
+	CMPQ        AX, n+8(FP)
+	JG          part
+	SUBQ        $0x08, AX
+	VMOVUPS     (R9)(AX*4), Y12
+	VMOVUPS     (R10)(AX*4), Y13
+	VMOVUPS     (DX)(AX*4), Y14
+	VMOVUPS     (BX), Y15
+	VFMADD231PS Y12, Y15, Y0
+	VFMADD231PS Y13, Y15, Y4
+	VFMADD231PS Y14, Y15, Y8
+	VMOVUPS     (SI), Y15
+	VFMADD231PS Y12, Y15, Y1
+	VFMADD231PS Y13, Y15, Y5
+	VFMADD231PS Y14, Y15, Y9
+	VMOVUPS     (DI), Y15
+	VFMADD231PS Y12, Y15, Y2
+	VFMADD231PS Y13, Y15, Y6
+	VFMADD231PS Y14, Y15, Y10
+	VMOVUPS     (CX), Y15
+	VFMADD231PS Y12, Y15, Y3
+	VFMADD231PS Y13, Y15, Y7
+	VFMADD231PS Y14, Y15, Y11
+	DECQ        lines+72(FP)
+	JL          linesfetched0
+	PREFETCHT1  (R8)
+	ADDQ        $0x40, R8
+
+linesfetched0:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched0
+	PREFETCHT1 (R11)
+	ADDQ       $0x40, R11
+
+lines2fetched0:
+	ADDQ $0x20, BX
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, CX
+	ADDQ $0x08, AX
+	JMP  whole
+
+part:
+	SUBQ        $0x08, AX
+	MOVQ        n+8(FP), R12
+	SUBQ        AX, R12
+	JZ          next
+	LEAQ        directMaskAVX2<>+0(SB), R13
+	NEGQ        R12
+	VMOVUPS     32(R13)(R12*4), Y12
+	VMASKMOVPS  (BX), Y12, Y13
+	VFMADD231PS (R9)(AX*4), Y13, Y0
+	VFMADD231PS (R10)(AX*4), Y13, Y4
+	VFMADD231PS (DX)(AX*4), Y13, Y8
+	VMASKMOVPS  (SI), Y12, Y13
+	VFMADD231PS (R9)(AX*4), Y13, Y1
+	VFMADD231PS (R10)(AX*4), Y13, Y5
+	VFMADD231PS (DX)(AX*4), Y13, Y9
+	VMASKMOVPS  (DI), Y12, Y13
+	VFMADD231PS (R9)(AX*4), Y13, Y2
+	VFMADD231PS (R10)(AX*4), Y13, Y6
+	VFMADD231PS (DX)(AX*4), Y13, Y10
+	VMASKMOVPS  (CX), Y12, Y12
+	VFMADD231PS (R9)(AX*4), Y12, Y3
+	VFMADD231PS (R10)(AX*4), Y12, Y7
+	VFMADD231PS (DX)(AX*4), Y12, Y11
+	DECQ        lines+72(FP)
+	JL          linesfetched1
+	PREFETCHT1  (R8)
+	ADDQ        $0x40, R8
+
+linesfetched1:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched1
+	PREFETCHT1 (R11)
+	ADDQ       $0x40, R11
+
+lines2fetched1:
+next:
+	MOVQ         ldy+32(FP), R12
+	SUBQ         AX, R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, BX
+	ADDQ         R12, SI
+	ADDQ         R12, DI
+	ADDQ         R12, CX
+	MOVQ         ldx+56(FP), R12
+	SHLQ         $0x02, R12
+	ADDQ         R12, R9
+	ADDQ         R12, R10
+	ADDQ         R12, DX
+	DECQ         rows+0(FP)
+	JNZ          row
+	MOVQ         dw+96(FP), AX
+	MOVQ         ldw+104(FP), CX
+	MOVB         acc+112(FP), DL
+	SHLQ         $0x02, CX
+	VUNPCKLPS    Y1, Y0, Y12
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y12, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VADDPS       Y1, Y2, Y2
+	VUNPCKLPD    Y2, Y0, Y1
+	VUNPCKHPD    Y2, Y0, Y0
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VUNPCKLPS    Y5, Y4, Y0
+	VUNPCKHPS    Y5, Y4, Y4
+	VADDPS       Y0, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y0
+	VUNPCKHPS    Y7, Y6, Y6
+	VADDPS       Y0, Y6, Y6
+	VUNPCKLPD    Y6, Y4, Y0
+	VUNPCKHPD    Y6, Y4, Y4
+	VADDPS       Y0, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X0
+	VUNPCKLPS    Y9, Y8, Y2
+	VUNPCKHPS    Y9, Y8, Y8
+	VADDPS       Y2, Y8, Y8
+	VUNPCKLPS    Y11, Y10, Y2
+	VUNPCKHPS    Y11, Y10, Y10
+	VADDPS       Y2, Y10, Y10
+	VUNPCKLPD    Y10, Y8, Y2
+	VUNPCKHPD    Y10, Y8, Y8
+	VADDPS       Y2, Y8, Y8
+	VEXTRACTF128 $0x01, Y8, X2
+	VADDPS       X2, X8, X2
+	TESTB        DL, DL
+	JZ           store
+	MOVQ         AX, DX
+	VADDPS       (DX), X1, X1
+	ADDQ         CX, DX
+	VADDPS       (DX), X0, X0
+	ADDQ         CX, DX
+	VADDPS       (DX), X2, X2
+
+store:
+	VMOVUPS X1, (AX)
+	ADDQ    CX, AX
+	VMOVUPS X0, (AX)
+	ADDQ    CX, AX
+	VMOVUPS X2, (AX)
+	VZEROUPPER
+	RET
+
+// func directWeightsLanes3AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+// Requires: AVX, FMA3, MMX+
+TEXT ·directWeightsLanes3AVX2(SB), NOSPLIT, $0-113
 	MOVQ   dy+16(FP), CX
 	MOVQ   from+24(FP), DX
 	MOVQ   (DX), AX
@@ -1303,7 +2207,7 @@ TEXT ·directWeightsLanes3AVX2(SB), NOSPLIT, $0-97
 	MOVQ   16(R8), AX
 	LEAQ   (DX)(AX*4), DX
 	MOVQ   ahead+64(FP), R8
-	MOVQ   ahead2+72(FP), R11
+	MOVQ   ahead2+80(FP), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1340,53 +2244,61 @@ whole:
 	VFMADD231PS  Y12, Y15, Y3
 	VFMADD231PS  Y13, Y15, Y7
 	VFMADD231PS  Y14, Y15, Y11
+	DECQ         lines+72(FP)
+	JL           linesfetched0
 	PREFETCHT1   (R8)
 	ADDQ         $0x40, R8
-	PREFETCHT1   (R11)
-	ADDQ         $0x40, R11
-	ADDQ         $0x40, BX
-	ADDQ         $0x40, SI
-	ADDQ         $0x40, DI
-	ADDQ         $0x40, CX
-	INCQ         AX
-	CMPQ         AX, n+8(FP)
-	JL           whole
-	MOVQ         ldy+32(FP), R12
-	SHLQ         $0x04, AX
-	SUBQ         AX, R12
-	SHLQ         $0x02, R12
-	ADDQ         R12, BX
-	ADDQ         R12, SI
-	ADDQ         R12, DI
-	ADDQ         R12, CX
-	MOVQ         ldx+56(FP), R12
-	SHLQ         $0x02, R12
-	ADDQ         R12, R9
-	ADDQ         R12, R10
-	ADDQ         R12, DX
-	DECQ         rows+0(FP)
-	JNZ          row
-	MOVQ         dw+80(FP), AX
-	MOVQ         ldw+88(FP), CX
-	MOVB         acc+96(FP), DL
-	SHLQ         $0x02, CX
-	TESTB        DL, DL
-	JZ           store
-	MOVQ         AX, DX
-	VADDPS       (DX), Y0, Y0
-	VADDPS       32(DX), Y1, Y1
-	VADDPS       64(DX), Y2, Y2
-	VADDPS       96(DX), Y3, Y3
-	ADDQ         CX, DX
-	VADDPS       (DX), Y4, Y4
-	VADDPS       32(DX), Y5, Y5
-	VADDPS       64(DX), Y6, Y6
-	VADDPS       96(DX), Y7, Y7
-	ADDQ         CX, DX
-	VADDPS       (DX), Y8, Y8
-	VADDPS       32(DX), Y9, Y9
-	VADDPS       64(DX), Y10, Y10
-	VADDPS       96(DX), Y11, Y11
+
+linesfetched0:
+	DECQ       lines2+88(FP)
+	JL         lines2fetched0
+	PREFETCHT1 (R11)
+	ADDQ       $0x40, R11
+
+lines2fetched0:
+	ADDQ   $0x40, BX
+	ADDQ   $0x40, SI
+	ADDQ   $0x40, DI
+	ADDQ   $0x40, CX
+	INCQ   AX
+	CMPQ   AX, n+8(FP)
+	JL     whole
+	MOVQ   ldy+32(FP), R12
+	SHLQ   $0x04, AX
+	SUBQ   AX, R12
+	SHLQ   $0x02, R12
+	ADDQ   R12, BX
+	ADDQ   R12, SI
+	ADDQ   R12, DI
+	ADDQ   R12, CX
+	MOVQ   ldx+56(FP), R12
+	SHLQ   $0x02, R12
+	ADDQ   R12, R9
+	ADDQ   R12, R10
+	ADDQ   R12, DX
+	DECQ   rows+0(FP)
+	JNZ    row
+	MOVQ   dw+96(FP), AX
+	MOVQ   ldw+104(FP), CX
+	MOVB   acc+112(FP), DL
+	SHLQ   $0x02, CX
+	TESTB  DL, DL
+	JZ     store
+	MOVQ   AX, DX
+	VADDPS (DX), Y0, Y0
+	VADDPS 32(DX), Y1, Y1
+	VADDPS 64(DX), Y2, Y2
+	VADDPS 96(DX), Y3, Y3
+	ADDQ   CX, DX
+	VADDPS (DX), Y4, Y4
+	VADDPS 32(DX), Y5, Y5
+	VADDPS 64(DX), Y6, Y6
+	VADDPS 96(DX), Y7, Y7
+	ADDQ   CX, DX
+	VADDPS (DX), Y8, Y8
+	VADDPS 32(DX), Y9, Y9
+	VADDPS 64(DX), Y10, Y10
+	VADDPS 96(DX), Y11, Y11
 
 store:
 	VMOVUPS Y0, (AX)

@@ -10,11 +10,13 @@ package asm
 //go:noescape
 func directPixelsAVX2(n int, filters int, taps int, x *float32, off *int, w *float32, bias *float32, floor float32, y *float32, ldy int, stream bool)
 
-// directLanes1AVX2 computes n > 0 pixels of a row of 16 filters f = 16·b+l:
-// y[b·ldy+16·i+l] = max(floor, bias[f] + Σ w[16·t+f]·x[off[t]+i]).
+// directLanes1AVX2 computes n > 0 pixels of each of rows > 0 rows of 16 filters f = 16·b+l:
+// y[b·ldb+j·ldy+16·i+l] = max(floor, bias[f] + Σ w[16·t+f]·x[off[t]+j·ldx+i]).
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for every 3 pixels.
+// part is taps/2.
 //
 //go:noescape
-func directLanes1AVX2(n int, taps int, x *float32, off *int, w *float32, bias *float32, floor float32, y *float32, ldy int, stream bool)
+func directLanes1AVX2(rows int, n int, taps int, part int, x *float32, off *int, ldx int, w *float32, bias *float32, floor float32, y *float32, ldy int, ldb int, ahead *float32, lines int, ahead2 *float32, lines2 int)
 
 // directPlaneAVX2 computes n > 0 pixels of each of rows > 0 rows:
 // y[j·ldy+i] = max(floor, bias + Σ w[t]·x[off[t]+j·ldx+i]). It reads whole vectors of x.
@@ -22,50 +24,81 @@ func directLanes1AVX2(n int, taps int, x *float32, off *int, w *float32, bias *f
 //go:noescape
 func directPlaneAVX2(rows int, n int, taps int, x *float32, off *int, ldx int, w *float32, bias float32, floor float32, y *float32, ldy int)
 
-// directWeightsPixels1AVX2 computes 1 taps of the gradient of 4 filters from n > 0 pixels of each of
-// rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
-// It reads whole vectors of x. Meanwhile it fetches what lies from ahead and from ahead2
-// on, a line for each vector.
+// directWeightsPixels1AVX2 computes 1 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
 //
 //go:noescape
-func directWeightsPixels1AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsPixels1AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsLanes1AVX2 computes 1 taps of the gradient of 32 filters f = 16·b+l from n > 0 pixels of
-// each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or
-// adds them (acc). Meanwhile it fetches what lies from ahead and from ahead2 on, a line
-// for each pixel.
+// directWeightsPixels1BiasAVX2 computes 1 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// Behind the taps comes the gradient of the biases, Σ dy[from[f]+j·ldy+i].
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
 //
 //go:noescape
-func directWeightsLanes1AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsPixels1BiasAVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsPixels2AVX2 computes 2 taps of the gradient of 4 filters from n > 0 pixels of each of
-// rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
-// It reads whole vectors of x. Meanwhile it fetches what lies from ahead and from ahead2
-// on, a line for each vector.
+// directWeightsLanes1AVX2 computes 1 taps of the gradient of 32 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
 //
 //go:noescape
-func directWeightsPixels2AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsLanes1AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsLanes2AVX2 computes 2 taps of the gradient of 32 filters f = 16·b+l from n > 0 pixels of
-// each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or
-// adds them (acc). Meanwhile it fetches what lies from ahead and from ahead2 on, a line
-// for each pixel.
+// directWeightsLanes1BiasAVX2 computes 1 taps of the gradient of 32 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Behind the taps comes the gradient of the biases, Σ dy[from[b]+j·ldy+16·i+l].
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
 //
 //go:noescape
-func directWeightsLanes2AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsLanes1BiasAVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsPixels3AVX2 computes 3 taps of the gradient of 4 filters from n > 0 pixels of each of
-// rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
-// It reads whole vectors of x. Meanwhile it fetches what lies from ahead and from ahead2
-// on, a line for each vector.
+// directWeightsPixels2AVX2 computes 2 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
 //
 //go:noescape
-func directWeightsPixels3AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsPixels2AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsLanes3AVX2 computes 3 taps of the gradient of 32 filters f = 16·b+l from n > 0 pixels of
-// each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or
-// adds them (acc). Meanwhile it fetches what lies from ahead and from ahead2 on, a line
-// for each pixel.
+// directWeightsPixels2BiasAVX2 computes 2 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// Behind the taps comes the gradient of the biases, Σ dy[from[f]+j·ldy+i].
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
 //
 //go:noescape
-func directWeightsLanes3AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsPixels2BiasAVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+
+// directWeightsLanes2AVX2 computes 2 taps of the gradient of 32 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
+//
+//go:noescape
+func directWeightsLanes2AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+
+// directWeightsLanes2BiasAVX2 computes 2 taps of the gradient of 32 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Behind the taps comes the gradient of the biases, Σ dy[from[b]+j·ldy+16·i+l].
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
+//
+//go:noescape
+func directWeightsLanes2BiasAVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+
+// directWeightsPixels3AVX2 computes 3 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
+//
+//go:noescape
+func directWeightsPixels3AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+
+// directWeightsLanes3AVX2 computes 3 taps of the gradient of 32 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
+//
+//go:noescape
+func directWeightsLanes3AVX2(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)

@@ -10,17 +10,21 @@ package asm
 //go:noescape
 func directPixelsAVX512(n int, filters int, taps int, x *float32, off *int, w *float32, bias *float32, floor float32, y *float32, ldy int, stream bool)
 
-// directLanes1AVX512 computes n > 0 pixels of a row of 16 filters f = 16·b+l:
-// y[b·ldy+16·i+l] = max(floor, bias[f] + Σ w[16·t+f]·x[off[t]+i]).
+// directLanes1AVX512 computes n > 0 pixels of each of rows > 0 rows of 16 filters f = 16·b+l:
+// y[b·ldb+j·ldy+16·i+l] = max(floor, bias[f] + Σ w[16·t+f]·x[off[t]+j·ldx+i]).
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for every 4 pixels.
+// part is taps/3.
 //
 //go:noescape
-func directLanes1AVX512(n int, taps int, x *float32, off *int, w *float32, bias *float32, floor float32, y *float32, ldy int, stream bool)
+func directLanes1AVX512(rows int, n int, taps int, part int, x *float32, off *int, ldx int, w *float32, bias *float32, floor float32, y *float32, ldy int, ldb int, ahead *float32, lines int, ahead2 *float32, lines2 int)
 
-// directLanes2AVX512 computes n > 0 pixels of a row of 32 filters f = 16·b+l:
-// y[b·ldy+16·i+l] = max(floor, bias[f] + Σ w[32·t+f]·x[off[t]+i]).
+// directLanes2AVX512 computes n > 0 pixels of each of rows > 0 rows of 32 filters f = 16·b+l:
+// y[b·ldb+j·ldy+16·i+l] = max(floor, bias[f] + Σ w[32·t+f]·x[off[t]+j·ldx+i]).
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for every 4 pixels.
+// part is taps/3.
 //
 //go:noescape
-func directLanes2AVX512(n int, taps int, x *float32, off *int, w *float32, bias *float32, floor float32, y *float32, ldy int, stream bool)
+func directLanes2AVX512(rows int, n int, taps int, part int, x *float32, off *int, ldx int, w *float32, bias *float32, floor float32, y *float32, ldy int, ldb int, ahead *float32, lines int, ahead2 *float32, lines2 int)
 
 // directPlaneAVX512 computes n > 0 pixels of each of rows > 0 rows:
 // y[j·ldy+i] = max(floor, bias + Σ w[t]·x[off[t]+j·ldx+i]). It reads whole vectors of x.
@@ -28,98 +32,177 @@ func directLanes2AVX512(n int, taps int, x *float32, off *int, w *float32, bias 
 //go:noescape
 func directPlaneAVX512(rows int, n int, taps int, x *float32, off *int, ldx int, w *float32, bias float32, floor float32, y *float32, ldy int)
 
-// directWeightsPixels1AVX512 computes 1 taps of the gradient of 4 filters from n > 0 pixels of each of
-// rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
-// It reads whole vectors of x. Meanwhile it fetches what lies from ahead and from ahead2
-// on, a line for each vector.
+// directWeightsPixels1AVX512 computes 1 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
 //
 //go:noescape
-func directWeightsPixels1AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsPixels1AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsLanes1AVX512 computes 1 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels of
-// each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or
-// adds them (acc). Meanwhile it fetches what lies from ahead and from ahead2 on, a line
-// for each pixel.
+// directWeightsPixels1BiasAVX512 computes 1 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// Behind the taps comes the gradient of the biases, Σ dy[from[f]+j·ldy+i].
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
 //
 //go:noescape
-func directWeightsLanes1AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsPixels1BiasAVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsPixels2AVX512 computes 2 taps of the gradient of 4 filters from n > 0 pixels of each of
-// rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
-// It reads whole vectors of x. Meanwhile it fetches what lies from ahead and from ahead2
-// on, a line for each vector.
+// directWeightsLanes1AVX512 computes 1 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
 //
 //go:noescape
-func directWeightsPixels2AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsLanes1AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsLanes2AVX512 computes 2 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels of
-// each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or
-// adds them (acc). Meanwhile it fetches what lies from ahead and from ahead2 on, a line
-// for each pixel.
+// directWeightsLanes1BiasAVX512 computes 1 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Behind the taps comes the gradient of the biases, Σ dy[from[b]+j·ldy+16·i+l].
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
 //
 //go:noescape
-func directWeightsLanes2AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsLanes1BiasAVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsPixels3AVX512 computes 3 taps of the gradient of 4 filters from n > 0 pixels of each of
-// rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
-// It reads whole vectors of x. Meanwhile it fetches what lies from ahead and from ahead2
-// on, a line for each vector.
+// directWeightsPixels2AVX512 computes 2 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
 //
 //go:noescape
-func directWeightsPixels3AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsPixels2AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsLanes3AVX512 computes 3 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels of
-// each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or
-// adds them (acc). Meanwhile it fetches what lies from ahead and from ahead2 on, a line
-// for each pixel.
+// directWeightsPixels2BiasAVX512 computes 2 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// Behind the taps comes the gradient of the biases, Σ dy[from[f]+j·ldy+i].
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
 //
 //go:noescape
-func directWeightsLanes3AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsPixels2BiasAVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsPixels4AVX512 computes 4 taps of the gradient of 4 filters from n > 0 pixels of each of
-// rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
-// It reads whole vectors of x. Meanwhile it fetches what lies from ahead and from ahead2
-// on, a line for each vector.
+// directWeightsLanes2AVX512 computes 2 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
 //
 //go:noescape
-func directWeightsPixels4AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsLanes2AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsLanes4AVX512 computes 4 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels of
-// each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or
-// adds them (acc). Meanwhile it fetches what lies from ahead and from ahead2 on, a line
-// for each pixel.
+// directWeightsLanes2BiasAVX512 computes 2 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Behind the taps comes the gradient of the biases, Σ dy[from[b]+j·ldy+16·i+l].
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
 //
 //go:noescape
-func directWeightsLanes4AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsLanes2BiasAVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsPixels5AVX512 computes 5 taps of the gradient of 4 filters from n > 0 pixels of each of
-// rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
-// It reads whole vectors of x. Meanwhile it fetches what lies from ahead and from ahead2
-// on, a line for each vector.
+// directWeightsPixels3AVX512 computes 3 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
 //
 //go:noescape
-func directWeightsPixels5AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsPixels3AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsLanes5AVX512 computes 5 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels of
-// each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or
-// adds them (acc). Meanwhile it fetches what lies from ahead and from ahead2 on, a line
-// for each pixel.
+// directWeightsPixels3BiasAVX512 computes 3 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// Behind the taps comes the gradient of the biases, Σ dy[from[f]+j·ldy+i].
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
 //
 //go:noescape
-func directWeightsLanes5AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsPixels3BiasAVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsPixels6AVX512 computes 6 taps of the gradient of 4 filters from n > 0 pixels of each of
-// rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
-// It reads whole vectors of x. Meanwhile it fetches what lies from ahead and from ahead2
-// on, a line for each vector.
+// directWeightsLanes3AVX512 computes 3 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
 //
 //go:noescape
-func directWeightsPixels6AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsLanes3AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
 
-// directWeightsLanes6AVX512 computes 6 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels of
-// each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or
-// adds them (acc). Meanwhile it fetches what lies from ahead and from ahead2 on, a line
-// for each pixel.
+// directWeightsLanes3BiasAVX512 computes 3 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Behind the taps comes the gradient of the biases, Σ dy[from[b]+j·ldy+16·i+l].
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
 //
 //go:noescape
-func directWeightsLanes6AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, ahead2 *float32, dw *float32, ldw int, acc bool)
+func directWeightsLanes3BiasAVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+
+// directWeightsPixels4AVX512 computes 4 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
+//
+//go:noescape
+func directWeightsPixels4AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+
+// directWeightsPixels4BiasAVX512 computes 4 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// Behind the taps comes the gradient of the biases, Σ dy[from[f]+j·ldy+i].
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
+//
+//go:noescape
+func directWeightsPixels4BiasAVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+
+// directWeightsLanes4AVX512 computes 4 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
+//
+//go:noescape
+func directWeightsLanes4AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+
+// directWeightsLanes4BiasAVX512 computes 4 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Behind the taps comes the gradient of the biases, Σ dy[from[b]+j·ldy+16·i+l].
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
+//
+//go:noescape
+func directWeightsLanes4BiasAVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+
+// directWeightsPixels5AVX512 computes 5 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
+//
+//go:noescape
+func directWeightsPixels5AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+
+// directWeightsPixels5BiasAVX512 computes 5 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// Behind the taps comes the gradient of the biases, Σ dy[from[f]+j·ldy+i].
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
+//
+//go:noescape
+func directWeightsPixels5BiasAVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+
+// directWeightsLanes5AVX512 computes 5 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
+//
+//go:noescape
+func directWeightsLanes5AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+
+// directWeightsLanes5BiasAVX512 computes 5 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Behind the taps comes the gradient of the biases, Σ dy[from[b]+j·ldy+16·i+l].
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
+//
+//go:noescape
+func directWeightsLanes5BiasAVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+
+// directWeightsPixels6AVX512 computes 6 taps of the gradient of 4 filters from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).
+// It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2
+// on, one for each vector.
+//
+//go:noescape
+func directWeightsPixels6AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)
+
+// directWeightsLanes6AVX512 computes 6 taps of the gradient of 64 filters f = 16·b+l from n > 0 pixels
+// of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or adds them (acc).
+// Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.
+//
+//go:noescape
+func directWeightsLanes6AVX512(rows int, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)

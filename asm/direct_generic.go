@@ -28,16 +28,18 @@ func (k *DirectKernel) pixelsGeneric(r *DirectRow, filters int, x []float32, off
 	}
 }
 
-func (k *DirectKernel) lanesGeneric(r *DirectRow, blocks int, x []float32, off []int, w, y []float32, ldy int) {
+func (k *DirectKernel) lanesGeneric(r *DirectBand, blocks int, x []float32, off []int, w, y []float32) {
 	for b := range blocks {
-		for i := range r.N {
-			s := *(*[directLanes]float32)(r.Bias[b*directLanes:])
-			for t, o := range off {
-				multiplyAdd(x[o+i], (*[directLanes]float32)(w[(t*blocks+b)*directLanes:]), &s)
-			}
-			to := y[b*ldy+i*directLanes:][:directLanes]
-			for l, v := range s {
-				to[l] = atLeast(v, r.Floor)
+		for j := range r.Rows {
+			for i := range r.N {
+				s := *(*[directLanes]float32)(r.Bias[b*directLanes:])
+				for t, o := range off {
+					multiplyAdd(x[o+j*r.LdX+i], (*[directLanes]float32)(w[(t*blocks+b)*directLanes:]), &s)
+				}
+				to := y[b*r.LdB+j*r.LdY+i*directLanes:][:directLanes]
+				for l, v := range s {
+					to[l] = atLeast(v, r.Floor)
+				}
 			}
 		}
 	}
@@ -63,8 +65,15 @@ func (k *DirectKernel) planeGeneric(r *DirectRow, rows int, x []float32, off []i
 }
 
 func (k *DirectKernel) weightsPixelsGeneric(r *DirectRows, dy, x []float32, off []int, dw []float32) {
-	for t, o := range off {
-		for f, from := range r.From {
+	for f, from := range r.From {
+		put := func(t int, s *[4]float32) {
+			to := &dw[t*r.LdW+f]
+			if !r.Add {
+				*to = 0
+			}
+			*to += (s[0] + s[2]) + (s[1] + s[3])
+		}
+		for t, o := range off {
 			var s [4]float32
 			for j := range r.Rows {
 				g, v := dy[from+j*r.LdY:][:r.N], x[o+j*r.LdX:][:r.N]
@@ -78,27 +87,41 @@ func (k *DirectKernel) weightsPixelsGeneric(r *DirectRows, dy, x []float32, off 
 					s[q] += g[q] * v[q]
 				}
 			}
-			to := &dw[t*r.LdW+f]
-			if !r.Add {
-				*to = 0
+			put(t, &s)
+		}
+		if r.Bias {
+			var s [4]float32
+			for j := range r.Rows {
+				for i, g := range dy[from+j*r.LdY:][:r.N] {
+					s[i%len(s)] += g
+				}
 			}
-			*to += (s[0] + s[2]) + (s[1] + s[3])
+			put(len(off), &s)
 		}
 	}
 }
 
 func (k *DirectKernel) weightsLanesGeneric(r *DirectRows, dy, x []float32, off []int, dw []float32) {
+	taps := len(off)
+	if r.Bias {
+		taps++
+	}
 	for b, from := range r.From[:k.WeightBlocks] {
 		var s [maxDirectTaps][directLanes]float32
 		for j := range r.Rows {
-			g := dy[from+j*r.LdY:]
 			for i := range r.N {
+				g := (*[directLanes]float32)(dy[from+j*r.LdY+i*directLanes:])
 				for t, o := range off {
-					multiplyAdd(x[o+j*r.LdX+i], (*[directLanes]float32)(g[i*directLanes:]), &s[t])
+					multiplyAdd(x[o+j*r.LdX+i], g, &s[t])
+				}
+				if r.Bias {
+					for l, v := range g {
+						s[len(off)][l] += v
+					}
 				}
 			}
 		}
-		for t := range off {
+		for t := range taps {
 			to := dw[t*r.LdW+b*directLanes:][:directLanes]
 			if !r.Add {
 				clear(to)

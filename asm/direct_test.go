@@ -47,8 +47,8 @@ func TestDirectForward(t *testing.T) {
 		k := asm.Direct()
 		for _, atEnd := range []bool{true, false} {
 			xs, ws, ys := newGuard(t, atEnd), newGuard(t, atEnd), newGuard(t, atEnd)
-			for _, taps := range []int{1, 2, 9, 27} {
-				for _, n := range append(kerneltest.Edges(14, 16, 32, 48), 64, 96, 113) {
+			for _, taps := range []int{1, 2, 3, 9, 27} {
+				for _, n := range append(kerneltest.Edges(7, 14, 16, 32, 48), 64, 96, 113) {
 					off := offsets(taps)
 					last := 2*taps + 1
 					x := xs.get(last+n+slack, kerneltest.NaN)
@@ -81,21 +81,29 @@ func TestDirectForward(t *testing.T) {
 							w, bias := ws.get(taps*filters, 0), make([]float32, filters)
 							kerneltest.Integers(2, w)
 							kerneltest.Integers(3, bias)
-							ldy := n*16 + 5
-							y := ys.get((blocks-1)*ldy+n*16, 77)
-							k.Lanes(&asm.DirectRow{N: n, Bias: bias, Floor: floor}, blocks, x, off, w, y, ldy)
-							for i := range y {
-								b, p, l := i/ldy, i%ldy/16, i%ldy%16
-								want := float64(77)
-								if p < n {
-									want = float64(bias[b*16+l])
-									for q, o := range off {
-										want += float64(w[(q*blocks+b)*16+l]) * float64(x[o+p])
-									}
-									want = max(want, float64(floor))
+							for _, rows := range []int{1, 2, 5} {
+								r := asm.DirectBand{
+									DirectRow: asm.DirectRow{N: n, Bias: bias, Floor: floor},
+									Rows:      rows, LdX: last + n, LdY: n*16 + 5, LdB: rows*(n*16+5) + 2,
 								}
-								if float64(y[i]) != want {
-									t.Fatalf("Lanes, %d taps, %d pixels, %d blocks: pixel %d of filter %d is %v, not %v", taps, n, blocks, p, b*16+l, y[i], want)
+								x := xs.get(rows*r.LdX+slack, kerneltest.NaN)
+								kerneltest.Integers(1, x[:rows*r.LdX])
+								r.Ahead = [2][]float32{x, w[:taps]}
+								y := ys.get((blocks-1)*r.LdB+(rows-1)*r.LdY+n*16, 77)
+								k.Lanes(&r, blocks, x, off, w, y)
+								for i := range y {
+									b, j, p, l := i/r.LdB, i%r.LdB/r.LdY, i%r.LdB%r.LdY/16, i%r.LdB%r.LdY%16
+									want := float64(77)
+									if j < rows && p < n {
+										want = float64(bias[b*16+l])
+										for q, o := range off {
+											want += float64(w[(q*blocks+b)*16+l]) * float64(x[o+j*r.LdX+p])
+										}
+										want = max(want, float64(floor))
+									}
+									if float64(y[i]) != want {
+										t.Fatalf("Lanes, %d taps, %d rows of %d pixels, %d blocks: pixel %d of row %d of filter %d is %v, not %v", taps, rows, n, blocks, p, j, b*16+l, y[i], want)
+									}
 								}
 							}
 						}
@@ -159,16 +167,10 @@ func TestDirectStream(t *testing.T) {
 		kerneltest.Normals(1, x)
 		kerneltest.Normals(2, w)
 		kerneltest.Normals(3, bias)
-		for name, f := range map[string]func(r *asm.DirectRow, y []float32){
-			"Pixels": func(r *asm.DirectRow, y []float32) { k.Pixels(r, k.Panel, x, off, w, y, n) },
-			"Lanes":  func(r *asm.DirectRow, y []float32) { k.Lanes(r, k.Blocks, x, off, w, y, n*16) },
-		} {
-			size := n * 16 * k.Blocks
-			got, want := kerneltest.Guarded(t, size, true), make([]float32, size)
-			f(&asm.DirectRow{N: n, Bias: bias, Floor: 0.5}, want)
-			f(&asm.DirectRow{N: n, Bias: bias, Floor: 0.5, Stream: true}, got)
-			kerneltest.Same(t, name, got, want)
-		}
+		got, want := kerneltest.Guarded(t, n*k.Panel, true), make([]float32, n*k.Panel)
+		k.Pixels(&asm.DirectRow{N: n, Bias: bias, Floor: 0.5}, k.Panel, x, off, w, want, n)
+		k.Pixels(&asm.DirectRow{N: n, Bias: bias, Floor: 0.5, Stream: true}, k.Panel, x, off, w, got, n)
+		kerneltest.Same(t, "y", got, want)
 	})
 }
 
@@ -180,7 +182,7 @@ func TestDirectNaN(t *testing.T) {
 		x[0] = kerneltest.NaN
 		w, bias, y := make([]float32, 32), make([]float32, 32), make([]float32, 32)
 		k.Pixels(&asm.DirectRow{N: 1, Bias: bias}, 1, x, []int{0}, w, y, 1)
-		k.Lanes(&asm.DirectRow{N: 1, Bias: bias}, 1, x, []int{0}, w, y[1:], 0)
+		k.Lanes(&asm.DirectBand{DirectRow: asm.DirectRow{N: 1, Bias: bias}, Rows: 1}, 1, x, []int{0}, w, y[1:])
 		if y[0] == y[0] || y[1] == y[1] {
 			t.Errorf("NaN became %v and %v", y[0], y[1])
 		}
@@ -201,12 +203,26 @@ func TestDirectWeights(t *testing.T) {
 						for j := range rows {
 							kerneltest.Integers(uint64(j), x[j*ldx:][:2*taps+1+n])
 						}
-						for _, lanes := range []int{1, 16} {
+						for _, kind := range []struct {
+							lanes int
+							bias  bool
+						}{{1, false}, {16, false}, {1, true}, {16, true}} {
+							lanes := kind.lanes
+							// The biases' tap is the last.
+							weights := taps
+							if kind.bias {
+								weights--
+							}
+							if weights == 0 {
+								continue
+							}
 							streams, call := asm.DirectFilters, k.WeightsPixels
 							if lanes > 1 {
 								streams, call = k.WeightBlocks, k.WeightsLanes
 							}
-							r := asm.DirectRows{Rows: rows, N: n, LdY: ldy * lanes, LdX: ldx, LdW: streams*lanes + 3}
+							r := asm.DirectRows{Rows: rows, N: n, LdY: ldy * lanes, LdX: ldx, LdW: streams*lanes + 3, Bias: kind.bias}
+							// What is fetched need not be whole lines.
+							r.Ahead = [2][]float32{x[:len(x)/2], dys.all[1:100]}
 							each := ((rows-1)*ldy + n) * lanes
 							dy := dys.get(streams*each, kerneltest.NaN)
 							for b := range streams {
@@ -220,7 +236,7 @@ func TestDirectWeights(t *testing.T) {
 								}
 							}
 							dw := dws.get((taps-1)*r.LdW+streams*lanes, 77)
-							call(&r, dy, x, off, dw)
+							call(&r, dy, x, off[:weights], dw)
 							once := make([]float32, 0, len(dw))
 							for i := range dw {
 								p, f := i/r.LdW, i%r.LdW
@@ -229,7 +245,11 @@ func TestDirectWeights(t *testing.T) {
 									want = 0
 									for j := range rows {
 										for q := range n {
-											want += float64(dy[r.From[f/lanes]+j*r.LdY+q*lanes+f%lanes]) * float64(x[off[p]+j*ldx+q])
+											v := float64(1)
+											if p < weights {
+												v = float64(x[off[p]+j*ldx+q])
+											}
+											want += float64(dy[r.From[f/lanes]+j*r.LdY+q*lanes+f%lanes]) * v
 										}
 									}
 								}
@@ -239,7 +259,7 @@ func TestDirectWeights(t *testing.T) {
 								}
 							}
 							r.Add = true
-							call(&r, dy, x, off, dw)
+							call(&r, dy, x, off[:weights], dw)
 							for i, v := range once {
 								if i%r.LdW < streams*lanes {
 									v *= 2
@@ -262,6 +282,9 @@ func TestDirectPanics(t *testing.T) {
 	x := make([]float32, 4+asm.DirectSlack)
 	off, long := []int{0}, []int{1}
 	row := func(n int) *asm.DirectRow { return &asm.DirectRow{N: n, Bias: bias} }
+	band := func(rows, n, ldx, ldy, ldb int) *asm.DirectBand {
+		return &asm.DirectBand{DirectRow: *row(n), Rows: rows, LdX: ldx, LdY: ldy, LdB: ldb}
+	}
 	rows := func(r asm.DirectRows) *asm.DirectRows { return &r }
 	for i, f := range []func(){
 		func() { k.Pixels(row(4), 1, x, long, w, y, 4) },
@@ -269,10 +292,15 @@ func TestDirectPanics(t *testing.T) {
 		func() { k.Pixels(row(4), 2, x, off, w, y[:7], 4) },
 		func() { k.Pixels(row(4), 1, x, off, w[:k.Panel-1], y, 4) },
 		func() { k.Pixels(row(4), 1, x, nil, w, y, 4) },
-		func() { k.Lanes(row(4), 1, x, long, w, y, 4) },
-		func() { k.Lanes(row(4), k.Blocks+1, x, off, w, y, 64) },
-		func() { k.Lanes(row(4), 1, x, off, w, y[:63], 64) },
-		func() { k.Lanes(&asm.DirectRow{N: 4, Bias: bias[:15]}, 1, x, off, w, y, 64) },
+		func() { k.Lanes(band(1, 4, 0, 0, 0), 1, x, long, w, y) },
+		func() { k.Lanes(band(2, 4, 1, 0, 0), 1, x, off, w, y) },
+		func() { k.Lanes(band(1, 4, 0, 0, 0), k.Blocks+1, x, off, w, y) },
+		func() { k.Lanes(band(1, 4, 0, 0, 0), 1, x, off, w, y[:63]) },
+		func() { k.Lanes(band(2, 2, 0, 33, 0), 1, x, off, w, y) },
+		func() { k.Lanes(band(2, 2, 0, 32, -1), 1, x, off, w, y) },
+		func() {
+			k.Lanes(&asm.DirectBand{DirectRow: asm.DirectRow{N: 4, Bias: bias[:15]}, Rows: 1}, 1, x, off, w, y)
+		},
 		func() { k.Plane(row(4), 1, x, long, 0, w, y, 4) },
 		func() { k.Plane(row(4), 2, x, off, 1, w, y, 4) },
 		func() { k.Plane(row(4), 2, x, off, 0, w, y[:7], 4) },
@@ -281,6 +309,10 @@ func TestDirectPanics(t *testing.T) {
 		func() { k.WeightsPixels(rows(asm.DirectRows{Rows: 2, N: 4, LdY: 4, LdX: 1}), y, x, off, w) },
 		func() { k.WeightsPixels(rows(asm.DirectRows{Rows: 1, N: 4, From: [4]int{3: 61}}), y, x, off, w) },
 		func() { k.WeightsPixels(rows(asm.DirectRows{Rows: 1, N: 4}), y, x, make([]int, k.Taps+1), w) },
+		func() {
+			k.WeightsPixels(rows(asm.DirectRows{Rows: 1, N: 4, Bias: true}), y, x, make([]int, k.Taps), make([]float32, 64))
+		},
+		func() { k.WeightsPixels(rows(asm.DirectRows{Rows: 1, N: 4, Bias: true, LdW: 4}), y, x, off, w[:7]) },
 		func() { k.WeightsLanes(rows(asm.DirectRows{Rows: 1, N: 4}), y, x, off, w[:16*k.WeightBlocks-1]) },
 		func() { k.WeightsLanes(rows(asm.DirectRows{Rows: 1, N: 4}), y[:63], x, off, make([]float32, 64)) },
 	} {
@@ -308,7 +340,7 @@ func TestDirectNoAllocations(t *testing.T) {
 			var off [2]int
 			r := asm.DirectRow{N: 4, Bias: bias[:]}
 			k.Pixels(&r, k.Panel, x, off[:], w, dy, 4)
-			k.Lanes(&r, k.Blocks, x, off[:], w, dy, 64)
+			k.Lanes(&asm.DirectBand{DirectRow: r, Rows: 1, LdB: 64}, k.Blocks, x, off[:], w, dy)
 			k.Plane(&r, 2, x, off[:], 4, w, dy, 4)
 			g := asm.DirectRows{Rows: 1, N: 4, LdW: 64}
 			k.WeightsPixels(&g, dy, x, off[:], dw)
@@ -342,6 +374,7 @@ func BenchmarkDirect(b *testing.B) {
 		}
 		k := asm.Direct()
 		row := &asm.DirectRow{N: n, Bias: bias, Floor: 0}
+		band := &asm.DirectBand{DirectRow: *row, Rows: 8, LdX: ld, LdY: 16 * n, LdB: 8 * 16 * n}
 		rows := &asm.DirectRows{Rows: 8, N: n, LdX: ld}
 		for _, c := range []struct {
 			name  string
@@ -349,7 +382,7 @@ func BenchmarkDirect(b *testing.B) {
 			f     func()
 		}{
 			{"pixels", 2 * n * taps * k.Panel, func() { k.Pixels(row, k.Panel, x, off, w, y, n) }},
-			{"lanes", 2 * n * taps * 16 * k.Blocks, func() { k.Lanes(row, k.Blocks, x, off, w, y, 16*n) }},
+			{"lanes", 2 * 8 * n * taps * 16 * k.Blocks, func() { k.Lanes(band, k.Blocks, x, off, w, y) }},
 			{"plane", 2 * 8 * n * 9, func() { k.Plane(row, 8, x, off[:9], ld, w, y, n) }},
 			{"weights-pixels", 2 * 8 * n * k.Taps * 4, func() {
 				rows.LdY, rows.LdW, rows.From = n, 4, [4]int{0, 8 * n, 16 * n, 24 * n}

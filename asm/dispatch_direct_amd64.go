@@ -15,45 +15,62 @@ func (k *DirectKernel) pixels(r *DirectRow, filters int, x []float32, off []int,
 	}
 }
 
-func (k *DirectKernel) lanes(r *DirectRow, blocks int, x []float32, off []int, w, y []float32, ldy int) {
+func (k *DirectKernel) lanes(r *DirectBand, blocks int, x []float32, off []int, w, y []float32) {
 	switch {
 	case k.isa == avx512 && blocks == 2:
-		directLanes2AVX512(r.N, len(off), p(x), &off[0], p(w), p(r.Bias), r.Floor, p(y), ldy, r.Stream)
+		directLanes2AVX512(r.Rows, r.N, len(off), len(off)/k.slots, p(x), &off[0], r.LdX, p(w), p(r.Bias), r.Floor, p(y), r.LdY, r.LdB, p(r.Ahead[0]), lines(r.Ahead[0]), p(r.Ahead[1]), lines(r.Ahead[1]))
 	case k.isa == avx512:
-		directLanes1AVX512(r.N, len(off), p(x), &off[0], p(w), p(r.Bias), r.Floor, p(y), ldy, r.Stream)
+		directLanes1AVX512(r.Rows, r.N, len(off), len(off)/k.slots, p(x), &off[0], r.LdX, p(w), p(r.Bias), r.Floor, p(y), r.LdY, r.LdB, p(r.Ahead[0]), lines(r.Ahead[0]), p(r.Ahead[1]), lines(r.Ahead[1]))
 	case k.isa == avx2:
-		directLanes1AVX2(r.N, len(off), p(x), &off[0], p(w), p(r.Bias), r.Floor, p(y), ldy, r.Stream)
+		directLanes1AVX2(r.Rows, r.N, len(off), len(off)/k.slots, p(x), &off[0], r.LdX, p(w), p(r.Bias), r.Floor, p(y), r.LdY, r.LdB, p(r.Ahead[0]), lines(r.Ahead[0]), p(r.Ahead[1]), lines(r.Ahead[1]))
 	default:
-		k.lanesGeneric(r, blocks, x, off, w, y, ldy)
+		k.lanesGeneric(r, blocks, x, off, w, y)
 	}
 }
 
+// lines is how many cache lines hold x, if it begins with one.
+func lines(x []float32) int { return (len(x) + 15) / 16 }
+
 func (k *DirectKernel) weightsPixels(r *DirectRows, dy, x []float32, off []int, dw []float32) {
-	a, b := r.ahead(dy)
+	a, b := r.Ahead[0], r.Ahead[1]
 	switch k.isa {
 	case avx512:
-		switch len(off) {
-		case 6:
-			directWeightsPixels6AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
-		case 5:
-			directWeightsPixels5AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
-		case 4:
-			directWeightsPixels4AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
-		case 3:
-			directWeightsPixels3AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
-		case 2:
-			directWeightsPixels2AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
-		case 1:
-			directWeightsPixels1AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
+		switch {
+		case r.Bias && len(off) == 5:
+			directWeightsPixels5BiasAVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case r.Bias && len(off) == 4:
+			directWeightsPixels4BiasAVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case r.Bias && len(off) == 3:
+			directWeightsPixels3BiasAVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case r.Bias && len(off) == 2:
+			directWeightsPixels2BiasAVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case r.Bias && len(off) == 1:
+			directWeightsPixels1BiasAVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 6:
+			directWeightsPixels6AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 5:
+			directWeightsPixels5AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 4:
+			directWeightsPixels4AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 3:
+			directWeightsPixels3AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 2:
+			directWeightsPixels2AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 1:
+			directWeightsPixels1AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
 		}
 	case avx2:
-		switch len(off) {
-		case 3:
-			directWeightsPixels3AVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
-		case 2:
-			directWeightsPixels2AVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
-		case 1:
-			directWeightsPixels1AVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
+		switch {
+		case r.Bias && len(off) == 2:
+			directWeightsPixels2BiasAVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case r.Bias && len(off) == 1:
+			directWeightsPixels1BiasAVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 3:
+			directWeightsPixels3AVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 2:
+			directWeightsPixels2AVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 1:
+			directWeightsPixels1AVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
 		}
 	default:
 		k.weightsPixelsGeneric(r, dy, x, off, dw)
@@ -61,47 +78,49 @@ func (k *DirectKernel) weightsPixels(r *DirectRows, dy, x []float32, off []int, 
 }
 
 func (k *DirectKernel) weightsLanes(r *DirectRows, dy, x []float32, off []int, dw []float32) {
-	a, b := r.ahead(dy)
+	a, b := r.Ahead[0], r.Ahead[1]
 	switch k.isa {
 	case avx512:
-		switch len(off) {
-		case 6:
-			directWeightsLanes6AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
-		case 5:
-			directWeightsLanes5AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
-		case 4:
-			directWeightsLanes4AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
-		case 3:
-			directWeightsLanes3AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
-		case 2:
-			directWeightsLanes2AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
-		case 1:
-			directWeightsLanes1AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
+		switch {
+		case r.Bias && len(off) == 5:
+			directWeightsLanes5BiasAVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case r.Bias && len(off) == 4:
+			directWeightsLanes4BiasAVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case r.Bias && len(off) == 3:
+			directWeightsLanes3BiasAVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case r.Bias && len(off) == 2:
+			directWeightsLanes2BiasAVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case r.Bias && len(off) == 1:
+			directWeightsLanes1BiasAVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 6:
+			directWeightsLanes6AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 5:
+			directWeightsLanes5AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 4:
+			directWeightsLanes4AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 3:
+			directWeightsLanes3AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 2:
+			directWeightsLanes2AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 1:
+			directWeightsLanes1AVX512(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
 		}
 	case avx2:
-		switch len(off) {
-		case 3:
-			directWeightsLanes3AVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
-		case 2:
-			directWeightsLanes2AVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
-		case 1:
-			directWeightsLanes1AVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, a, b, p(dw), r.LdW, r.Add)
+		switch {
+		case r.Bias && len(off) == 2:
+			directWeightsLanes2BiasAVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case r.Bias && len(off) == 1:
+			directWeightsLanes1BiasAVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 3:
+			directWeightsLanes3AVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 2:
+			directWeightsLanes2AVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
+		case len(off) == 1:
+			directWeightsLanes1AVX2(r.Rows, r.N, p(dy), &r.From[0], r.LdY, p(x), &off[0], r.LdX, p(a), lines(a), p(b), lines(b), p(dw), r.LdW, r.Add)
 		}
 	default:
 		k.weightsLanesGeneric(r, dy, x, off, dw)
 	}
-}
-
-// ahead is what the kernels fetch: r.Ahead, or what they read anyway.
-func (r *DirectRows) ahead(dy []float32) (a, b *float32) {
-	a, b = p(dy), p(dy)
-	if len(r.Ahead[0]) > 0 {
-		a = p(r.Ahead[0])
-	}
-	if len(r.Ahead[1]) > 0 {
-		b = p(r.Ahead[1])
-	}
-	return a, b
 }
 
 func (k *DirectKernel) plane(r *DirectRow, rows int, x []float32, off []int, ldx int, w, y []float32, ldy int) {

@@ -6,8 +6,8 @@ func (k *DirectKernel) pixels(r *DirectRow, filters int, x []float32, off []int,
 	k.pixelsGeneric(r, filters, x, off, w, y, ldy)
 }
 
-func (k *DirectKernel) lanes(r *DirectRow, blocks int, x []float32, off []int, w, y []float32, ldy int) {
-	k.lanesGeneric(r, blocks, x, off, w, y, ldy)
+func (k *DirectKernel) lanes(r *DirectBand, blocks int, x []float32, off []int, w, y []float32) {
+	k.lanesGeneric(r, blocks, x, off, w, y)
 }
 
 func (k *DirectKernel) weightsPixels(r *DirectRows, dy, x []float32, off []int, dw []float32) {

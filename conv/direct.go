@@ -29,7 +29,7 @@ const (
 	directPiece = 1 << 15
 	// directSums bounds the elements of the sums of all bands.
 	directSums = 1 << 22
-	// directStream is the size of output from which it is stored past the
+	// directStream is the size of NCHW output from which it is stored past the
 	// caches, which could not hold it until it is used.
 	directStream = 1 << 22
 	// directCall bounds the taps times pixels of a call of a kernel.
@@ -68,11 +68,13 @@ type direct struct {
 	floor         float32
 	stream        bool
 
-	// Weights: the sums of each band, taps × width; width is the number of
-	// filters, rounded up to streams of a kernel call. A stream is a filter, or
-	// a group of 16 in the blocked layout, with so many elements a pixel.
+	// Weights: the sums of each band, taps × width. The last tap is that of the
+	// biases, if they are wanted. width is the number of filters, rounded up to
+	// streams of a kernel call. A stream is a filter, or a group of 16 in the
+	// blocked layout, with so many elements a pixel.
 	sums           []float32
-	width          int
+	taps, width    int
+	adders         int // tasks that add them up
 	streams, pixel int
 
 	loop directLoop
@@ -110,8 +112,11 @@ func (t *direct) products(task int) float64 {
 	return float64(hi-lo) * float64(t.p.ow*len(t.off)*t.p.s.K)
 }
 
-// addends is the cost of adding up one tap.
-func (t *direct) addends(int) float64 { return float64(t.p.s.N * t.bands * t.width) }
+// addends is the cost of adding up some taps.
+func (t *direct) addends(task int) float64 {
+	lo, hi := part(t.taps, t.adders, task)
+	return float64((hi - lo) * t.p.s.N * t.bands * t.width)
+}
 
 // directGroup computes the output or the gradient of the weights.
 func directGroup(p *Plan, d Direction, _ int, a args) {
@@ -131,7 +136,7 @@ func (t *direct) cut(rows int) {
 	p, s := t.p, &t.p.s
 	t.bands = ceilDiv(p.oh, rows)
 	t.rows = ceilDiv(p.oh, t.bands)
-	t.lines = (t.rows-1)*s.StrideH + s.DilationH*(s.R-1) + 1
+	t.lines = t.seen(0, t.rows)
 	t.patch = patch{pad: s.PadW, stride: s.StrideW, apart: 1}
 	t.shape(p.ow, s.DilationW*(s.S-1)+1, asm.DirectSlack)
 	t.off = t.off[:0]
@@ -153,10 +158,17 @@ func (t *direct) band(task int) (img, lo, hi int) {
 	return task / t.bands, lo, hi
 }
 
+// seen is how many rows of the input, the zeros around it among them, rows
+// lo ≤ oy < hi see.
+func (t *direct) seen(lo, hi int) int {
+	s := &t.p.s
+	return (hi-lo-1)*s.StrideH + s.DilationH*(s.R-1) + 1
+}
+
 // fillBand copies into a patch what rows lo ≤ oy < hi see of an image.
 func (t *direct) fillBand(img, lo, hi int, patch []float32) {
 	s := &t.p.s
-	lines := (hi-lo-1)*s.StrideH + s.DilationH*(s.R-1) + 1
+	lines := t.seen(lo, hi)
 	for c := range s.C {
 		for i := range lines {
 			var row []float32 // zeros above and below the image
@@ -166,6 +178,42 @@ func (t *direct) fillBand(img, lo, hi int, patch []float32) {
 			t.fill(row, patch[(c*t.lines+i)*t.line:])
 		}
 	}
+}
+
+// A coming band is fetched from memory before its turn.
+type coming struct {
+	img, lo, hi int // no rows if there is none
+	c           int // next channel of the input
+	y, rows     int // what is seen of it
+}
+
+// coming returns the band that the worker of a task will probably do next.
+func (t *direct) coming(task int) coming {
+	s := &t.p.s
+	task += t.p.workers()
+	if task >= s.N*t.bands {
+		return coming{c: s.C}
+	}
+	var b coming
+	b.img, b.lo, b.hi = t.band(task)
+	top := b.lo*s.StrideH - s.PadH
+	b.y = max(top, 0)
+	b.rows = min(top+t.seen(b.lo, b.hi), s.H) - b.y
+	if b.rows <= 0 { // zeros around the image
+		b.c = s.C
+	}
+	return b
+}
+
+// channel returns what a coming band sees of the next channel, nothing behind
+// the last.
+func (t *direct) channel(b *coming) []float32 {
+	s := &t.p.s
+	if b.c == s.C {
+		return nil
+	}
+	b.c++
+	return t.a.in[((b.img*s.C+b.c-1)*s.H+b.y)*s.W:][:b.rows*s.W]
 }
 
 // forward computes the output. Bands are cut for the number of workers too:
@@ -188,7 +236,7 @@ func (t *direct) forward() {
 	clear(t.bias)
 	copy(t.bias, t.a.bias[:min(len(t.a.bias), s.K)])
 	t.run(filters/t.panel, directPack)
-	t.stream = aligned(t.a.out) && p.outputSize() >= directStream && (p.out == Blocked || p.ow%asm.WinoLanes == 0)
+	t.stream = aligned(t.a.out) && p.outputSize() >= directStream && p.ow%asm.WinoLanes == 0
 	if p.out == Blocked {
 		t.run(s.N*t.bands, directLanes)
 	} else {
@@ -230,6 +278,15 @@ func (t *direct) chunk() int {
 	return max(1, directCall/len(t.off)/unit) * unit
 }
 
+// chunks is how many rows, and pixels of a row, a kernel computes in one call.
+func (t *direct) chunks(rows int) (int, int) {
+	chunk := t.chunk()
+	if chunk < t.p.ow {
+		return 1, chunk
+	}
+	return max(1, min(rows, directCall/(len(t.off)*t.p.ow))), t.p.ow
+}
+
 // pixels computes a band of NCHW output.
 func (t *direct) pixels(task int) {
 	p, s := t.p, &t.p.s
@@ -259,17 +316,23 @@ func (t *direct) lanes(task int) {
 	img, lo, hi := t.band(task)
 	patch, buf := scratch.Get(t.patchSize())
 	t.fillBand(img, lo, hi, patch)
-	r := asm.DirectRow{Floor: t.floor, Stream: t.stream}
-	chunk := t.chunk()
+	r := asm.DirectBand{
+		DirectRow: asm.DirectRow{Floor: t.floor},
+		LdX:       s.StrideH * t.line, LdY: p.ow * Lanes, LdB: p.oh * p.ow * Lanes,
+	}
+	rows, chunk := t.chunks(hi - lo)
+	next := t.coming(task)
 	for k := 0; k < s.K; k += t.panel {
 		filters := t.filters[k*len(t.off):]
 		r.Bias = t.bias[k:]
-		for oy := lo; oy < hi; oy++ {
-			x := patch[(oy-lo)*s.StrideH*t.line:]
-			y := t.a.out[(img*s.K+k)*p.oh*p.ow+oy*p.ow*Lanes:]
+		for oy := lo; oy < hi; oy += rows {
+			r.Ahead = [2][]float32{t.channel(&next), t.channel(&next)}
+			r.Rows = min(rows, hi-oy)
+			x := patch[(oy-lo)*r.LdX:]
+			y := t.a.out[(img*s.K+k)*p.oh*p.ow+oy*r.LdY:]
 			for i := 0; i < p.ow; i += chunk {
 				r.N = min(chunk, p.ow-i)
-				t.kern.Lanes(&r, min(t.panel, s.K-k)/Lanes, x[i:], t.off, filters, y[i*Lanes:], p.oh*p.ow*Lanes)
+				t.kern.Lanes(&r, min(t.panel, s.K-k)/Lanes, x[i:], t.off, filters, y[i*Lanes:])
 			}
 		}
 	}
@@ -277,14 +340,15 @@ func (t *direct) lanes(task int) {
 }
 
 // weights adds the gradients of the weights and of the biases. The latter are
-// those of a tap that always meets ones.
+// kept as those of a tap more.
 func (t *direct) weights() {
 	p, s := t.p, &t.p.s
 	rows := s.N * p.oh
 	each := (s.C*s.R*s.S + 1) * roundUp(s.K, directRound)
 	t.cut(min(p.oh, max(min(directRows, rows/directBands), ceilDiv(rows*each, directSums), 1)))
+	t.taps = len(t.off)
 	if t.a.db != nil {
-		t.off = append(t.off, t.patchSize())
+		t.taps++
 	}
 	t.streams, t.pixel = asm.DirectFilters, 1
 	if p.out == Blocked {
@@ -292,9 +356,10 @@ func (t *direct) weights() {
 	}
 	t.width = roundUp(s.K, t.streams*t.pixel)
 	var buf *par.Buffer
-	t.sums, buf = scratch.Get(s.N * t.bands * len(t.off) * t.width)
+	t.sums, buf = scratch.Get(s.N * t.bands * t.taps * t.width)
 	t.run(s.N*t.bands, directGradient)
-	t.run(len(t.off), directAdd)
+	t.adders = min(t.taps, tasksEach*p.workers())
+	t.run(t.adders, directAdd)
 	scratch.Put(buf)
 }
 
@@ -312,17 +377,9 @@ func (t *direct) gradient(task int) {
 	p, s := t.p, &t.p.s
 	img, lo, hi := t.band(task)
 	r := asm.DirectRows{N: p.ow, LdY: p.ow * t.pixel, LdX: s.StrideH * t.line, LdW: t.width}
-	size := t.patchSize()
-	patch, buf := scratch.Get(size + (t.rows-1)*r.LdX + t.phase)
+	patch, buf := scratch.Get(t.patchSize())
 	t.fillBand(img, lo, hi, patch)
-	if t.a.db != nil {
-		for i := range hi - lo {
-			ones := patch[size+i*r.LdX:][:t.phase]
-			for j := range ones {
-				ones[j] = 1
-			}
-		}
-	}
+	next := t.coming(task)
 	// So many rows at a time that their part of the output gradient stays in
 	// the level-2 cache.
 	step := max(1, min(hi-lo, directPiece/(t.streams*r.LdY)))
@@ -335,42 +392,54 @@ func (t *direct) gradient(task int) {
 	}
 	// Streams are filters, or groups of 16; those behind the last are the last.
 	last := s.K/t.pixel - 1
-	from := func(stream, oy int) int { return ((img*(last+1)+min(stream, last))*p.oh + oy) * r.LdY }
-	calls := ceilDiv(len(t.off), t.kern.Taps)
+	from := func(img, stream, oy int) int { return ((img*(last+1)+min(stream, last))*p.oh + oy) * r.LdY }
+	calls := ceilDiv(t.taps, t.kern.Taps)
 	for oy := lo; oy < hi; oy += step {
 		r.Rows = min(step, hi-oy)
 		r.Add = oy > lo
 		n := r.Rows * r.LdY
 		for first := 0; first <= last; first += t.streams {
 			for i := range t.streams {
-				at := from(first+i, oy)
+				at := from(img, first+i, oy)
 				if p.relu {
 					asm.ReLUBackward(0, t.a.y[at:][:n], t.a.with[at:][:n], masked[i*n:][:n])
 					at = i * n
 				}
 				r.From[i] = at
 			}
-			// What comes next is fetched from memory meanwhile, a stream in
-			// each call.
-			stream, row := first+t.streams, oy
+			// What comes next is fetched from memory meanwhile: a stream in each
+			// call, and the image where there is room.
+			stream, in, row, end := first+t.streams, img, oy, hi
 			if stream > last {
 				stream, row = 0, oy+r.Rows
 			}
-			sums := t.sums[task*len(t.off)*t.width+first*t.pixel:]
+			if row == hi {
+				in, row, end = next.img, next.lo, next.hi
+			}
+			sums := t.sums[task*t.taps*t.width+first*t.pixel:]
 			for call := range calls {
 				r.Ahead = [2][]float32{}
-				if call < t.streams && row < p.oh {
-					r.Ahead[0] = t.a.with[from(stream+call, row):]
+				if call < t.streams && row < end {
+					at := from(in, stream+call, row)
+					n := min(step, end-row) * r.LdY
+					r.Ahead[0] = t.a.with[at:][:n]
 					if p.relu {
-						r.Ahead[1] = t.a.y[from(stream+call, row):]
+						r.Ahead[1] = t.a.y[at:][:n]
 					}
 				}
-				t0, t1 := part(len(t.off), calls, call)
+				for i := range r.Ahead {
+					if r.Ahead[i] == nil {
+						r.Ahead[i] = t.channel(&next)
+					}
+				}
+				t0, t1 := part(t.taps, calls, call)
+				off := t.off[t0:min(t1, len(t.off))]
+				r.Bias = t1 > len(t.off)
 				x := patch[(oy-lo)*r.LdX:]
 				if t.pixel == 1 {
-					t.kern.WeightsPixels(&r, dy, x, t.off[t0:t1], sums[t0*t.width:])
+					t.kern.WeightsPixels(&r, dy, x, off, sums[t0*t.width:])
 				} else {
-					t.kern.WeightsLanes(&r, dy, x, t.off[t0:t1], sums[t0*t.width:])
+					t.kern.WeightsLanes(&r, dy, x, off, sums[t0*t.width:])
 				}
 			}
 		}
@@ -381,18 +450,23 @@ func (t *direct) gradient(task int) {
 	scratch.Put(buf)
 }
 
-// add adds up the sums of one tap over the bands.
-func (t *direct) add(tap int) {
+// add adds up the sums of some taps over the bands.
+func (t *direct) add(task int) {
 	s := &t.p.s
-	total, buf := scratch.Get(t.width)
+	lo, hi := part(t.taps, t.adders, task)
+	total, buf := scratch.Get((hi - lo) * t.width)
 	clear(total)
 	for band := range s.N * t.bands {
-		asm.Add(t.sums[(band*len(t.off)+tap)*t.width:][:t.width], total)
+		asm.Add(t.sums[(band*t.taps+lo)*t.width:][:len(total)], total)
 	}
-	if taps := s.C * s.R * s.S; tap == taps {
-		asm.Add(total[:s.K], t.a.db[:s.K])
-	} else {
-		for k, v := range total[:s.K] {
+	taps := s.C * s.R * s.S
+	for tap := lo; tap < hi; tap++ {
+		sums := total[(tap-lo)*t.width:][:s.K]
+		if tap == taps {
+			asm.Add(sums, t.a.db[:s.K])
+			continue
+		}
+		for k, v := range sums {
 			t.a.out[k*taps+tap] += v
 		}
 	}

@@ -21,17 +21,18 @@ type target struct {
 	// Forward with pixels in the lanes: panel × 3 accumulators, 3 vectors of
 	// pixels and the broadcasts.
 	panel int
-	// Forward with filters in the lanes: pixels × 2 accumulators.
-	pixels int
-	// Gradient of the weights: 4 vectors of the output gradient × taps.
+	// Forward with filters in the lanes: slots of pixels × 2 accumulators.
+	slots, pixels int
+	// Gradient of the weights: 4 vectors of the output gradient × taps, the
+	// gradient of the biases counted as one.
 	taps int
 	// Broadcasts that are in flight.
 	broadcasts int
 }
 
 var targets = map[string]target{
-	"avx512": {suffix: "AVX512", width: 16, avx512: true, panel: 8, pixels: 14, taps: 6, broadcasts: 2},
-	"avx2":   {suffix: "AVX2", width: 8, panel: 4, pixels: 6, taps: 3, broadcasts: 1},
+	"avx512": {suffix: "AVX512", width: 16, avx512: true, panel: 8, slots: 3, pixels: 4, taps: 6, broadcasts: 2},
+	"avx2":   {suffix: "AVX2", width: 8, panel: 4, slots: 2, pixels: 3, taps: 3, broadcasts: 1},
 }
 
 var t target
@@ -54,8 +55,12 @@ func main() {
 	}
 	plane()
 	for taps := 1; taps <= t.taps; taps++ {
-		weights("Pixels", taps)
-		weights("Lanes", taps)
+		for _, kind := range []string{"Pixels", "Lanes"} {
+			weights(kind, taps, false)
+			if taps < t.taps {
+				weights(kind, taps, true)
+			}
+		}
 	}
 	Generate()
 }

@@ -13,25 +13,38 @@ import (
 const streams = 4
 
 // weights emits the gradient of so many taps of some filters: of four, with
-// pixels in the lanes; or of blocks of 16, with filters in the lanes.
-func weights(kind string, taps int) {
+// pixels in the lanes; or of blocks of 16, with filters in the lanes. Behind the
+// taps may come the gradient of the biases.
+func weights(kind string, taps int, bias bool) {
 	pixels := kind == "Pixels"
-	name := fmt.Sprintf("directWeights%s%d%s", kind, taps, t.suffix)
-	TEXT(name, NOSPLIT, "func(rows, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead, ahead2, dw *float32, ldw int, acc bool)")
+	name, results := fmt.Sprintf("directWeights%s%d", kind, taps), taps
+	if bias {
+		name += "Bias"
+		results++
+	}
+	name += t.suffix
+	TEXT(name, NOSPLIT, "func(rows, n int, dy *float32, from *int, ldy int, x *float32, off *int, ldx int, ahead *float32, lines int, ahead2 *float32, lines2 int, dw *float32, ldw int, acc bool)")
 	Pragma("noescape")
 	perVector := lanes / t.width // vectors of a pixel
+	filters, dyAt := streams/perVector*lanes, "from[b]+j·ldy+16·i+l"
+	which := fmt.Sprintf("%d filters f = 16·b+l", filters)
 	if pixels {
-		perVector = 1
-		Doc(fmt.Sprintf("%s computes %d taps of the gradient of %d filters from n > 0 pixels of each of", name, taps, streams),
-			"rows > 0 rows: dw[t·ldw+f] = Σ dy[from[f]+j·ldy+i]·x[off[t]+j·ldx+i], or adds them (acc).",
-			"It reads whole vectors of x. Meanwhile it fetches what lies from ahead and from ahead2",
-			"on, a line for each vector.")
-	} else {
-		Doc(fmt.Sprintf("%s computes %d taps of the gradient of %d filters f = 16·b+l from n > 0 pixels of", name, taps, streams/perVector*lanes),
-			"each of rows > 0 rows: dw[t·ldw+f] = Σ dy[from[b]+j·ldy+16·i+l]·x[off[t]+j·ldx+i], or",
-			"adds them (acc). Meanwhile it fetches what lies from ahead and from ahead2 on, a line",
-			"for each pixel.")
+		perVector, dyAt = 1, "from[f]+j·ldy+i"
+		which = fmt.Sprintf("%d filters", streams)
 	}
+	doc := []string{
+		fmt.Sprintf("%s computes %d taps of the gradient of %s from n > 0 pixels", name, taps, which),
+		fmt.Sprintf("of each of rows > 0 rows: dw[t·ldw+f] = Σ dy[%s]·x[off[t]+j·ldx+i], or adds them (acc).", dyAt),
+	}
+	if bias {
+		doc = append(doc, fmt.Sprintf("Behind the taps comes the gradient of the biases, Σ dy[%s].", dyAt))
+	}
+	if pixels {
+		doc = append(doc, "It reads whole vectors of x. Meanwhile it fetches as many lines from ahead and from ahead2", "on, one for each vector.")
+	} else {
+		doc = append(doc, "Meanwhile it fetches as many lines from ahead and from ahead2 on, one for each pixel.")
+	}
+	Doc(doc...)
 	at := GP64()
 	pointers := func(base, offsets string, n int, disp func(i int) (entry, disp int)) []reg.GPVirtual {
 		p := make([]reg.GPVirtual, n)
@@ -47,13 +60,15 @@ func weights(kind string, taps int) {
 	dy := pointers("dy", "from", streams, func(i int) (int, int) { return i / perVector, i % perVector * t.bytes() })
 	x := pointers("x", "off", taps, func(i int) (int, int) { return i, 0 })
 	ahead, ahead2 := Load(Param("ahead"), GP64()), Load(Param("ahead2"), GP64())
-	acc := accumulators(taps, streams)
+	acc := accumulators(results, streams)
+	ones := acc[taps:] // the taps of the biases
 	for _, row := range acc {
 		for _, a := range row {
 			zero(a)
 		}
 	}
 
+	steps := 0
 	// step emits the products of one vector of each stream. If a mask is given,
 	// only what it selects of them is read.
 	step := func(mask reg.Register) {
@@ -73,23 +88,31 @@ func weights(kind string, taps int) {
 			for i := range gs {
 				gs[i] = g(i)
 			}
-			for j, row := range acc {
+			for j, row := range acc[:taps] {
 				v := tap(pixels, at(j))
 				for i, a := range row {
 					VFMADD231PS(gs[i], v, a)
+				}
+			}
+			for _, row := range ones {
+				for i, a := range row {
+					VADDPS(gs[i], a, a)
 				}
 			}
 		case mask != nil:
 			// There is no register left for the taps.
 			for i := range streams {
 				v := g(i)
-				for j := range acc {
+				for j := range taps {
 					VFMADD231PS(at(j), v, acc[j][i])
+				}
+				for _, row := range ones {
+					VADDPS(v, row[i], row[i])
 				}
 			}
 		default:
 			var xs []reg.VecVirtual
-			for j := range acc {
+			for j := range taps {
 				xs = append(xs, tap(pixels, at(j)))
 			}
 			for i := range streams {
@@ -97,12 +120,23 @@ func weights(kind string, taps int) {
 				for j, x := range xs {
 					VFMADD231PS(x, v, acc[j][i])
 				}
+				for _, row := range ones {
+					VADDPS(v, row[i], row[i])
+				}
 			}
 		}
-		for _, p := range []reg.Register{ahead, ahead2} {
-			PREFETCHT1(Mem{Base: p})
-			ADDQ(U8(64), p)
+		for _, c := range []struct {
+			name string
+			at   reg.Register
+		}{{"lines", ahead}, {"lines2", ahead2}} {
+			fetched := fmt.Sprintf("%sfetched%d", c.name, steps)
+			DECQ(param(c.name))
+			JL(LabelRef(fetched))
+			PREFETCHT1(Mem{Base: c.at})
+			ADDQ(U8(64), c.at)
+			Label(fetched)
 		}
+		steps++
 	}
 	move := func(bytes int) {
 		for _, p := range dy {
@@ -161,22 +195,22 @@ func weights(kind string, taps int) {
 
 	to, ldw, add := Load(Param("dw"), GP64()), Load(Param("ldw"), GP64()), Load(Param("acc"), GP8())
 	SHLQ(U8(2), ldw)
-	var results [][]reg.VecVirtual
+	var totals [][]reg.VecVirtual
 	for _, row := range acc {
 		if pixels {
 			row = []reg.VecVirtual{sums(row)}
 		}
-		results = append(results, row)
+		totals = append(totals, row)
 	}
 	// toSums emits an instruction for each vector of the result.
 	toSums := func(f func(m Mem, v reg.VecVirtual)) {
 		p := GP64()
 		MOVQ(to, p)
-		for j, row := range results {
+		for j, row := range totals {
 			for i, v := range row {
 				f(Mem{Base: p, Disp: i * t.bytes()}, v)
 			}
-			if j < taps-1 {
+			if j < results-1 {
 				ADDQ(ldw, p)
 			}
 		}
