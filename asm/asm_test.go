@@ -229,12 +229,13 @@ func TestTilePanics(t *testing.T) {
 func TestPackRows(t *testing.T) {
 	kerneltest.EachISA(t, func(t *testing.T) {
 		for _, atEnd := range []bool{true, false} {
-			for _, n := range []int{1, 2, 5} {
-				for _, width := range []int{1, 4, 13, 14, 16, 17, 31, 32} {
+			for _, n := range []int{1, 2, 5, 10} {
+				for _, width := range []int{1, 3, 4, 6, 8, 13, 14, 16, 17, 31, 32} {
 					for _, cut := range [][2]int{{0, width}, {1, width}, {0, width - 1}, {width / 2, width/2 + 1}, {width, width}} {
 						lo, hi := min(cut[0], width), min(cut[1], width)
 						hi = max(hi, lo)
-						lds, ldd := hi-lo+3, width+2
+						// A panel's rows are next to each other.
+						lds, ldd := hi-lo+3, width+2*(n%2)
 						// What is read begins and ends with the slice.
 						src := kerneltest.Shared(t, 2048, atEnd)[:max((n-1)*lds+hi-lo, 0)]
 						dst := kerneltest.Guarded(t, (n-1)*ldd+width, atEnd)
@@ -269,8 +270,11 @@ func TestTranspose(t *testing.T) {
 	kerneltest.EachISA(t, func(t *testing.T) {
 		for _, atEnd := range []bool{true, false} {
 			for rows := 1; rows <= 33; rows++ {
-				for _, cols := range []int{1, 2, 7, 15, 16, 17, 33} {
-					lds, ldd := cols+1, rows+2
+				for i, cols := range []int{1, 2, 7, 15, 16, 17, 33, 1, 4, 5, 16, 21, 34} {
+					lds, ldd := cols+1, rows
+					if i < 7 { // else a panel's columns, next to each other
+						ldd += 2
+					}
 					src := kerneltest.Guarded(t, (rows-1)*lds+cols, atEnd)
 					dst := kerneltest.Guarded(t, (cols-1)*ldd+rows, atEnd)
 					for i := range src {
@@ -456,16 +460,27 @@ func TestSkinny(t *testing.T) {
 	kerneltest.EachISA(t, func(t *testing.T) {
 		for _, atEnd := range []bool{true, false} {
 			for m := 1; m <= 8; m++ {
-				for _, k := range []int{0, 1, 15, 16, 17, 32, 33, 64, 131} {
+				// 600 and 1100 are more than is prefetched, 4700 more than is
+				// given to assembly at a time.
+				for _, k := range []int{0, 1, 15, 16, 17, 32, 33, 64, 131, 600, 1100, 4700} {
 					ldx, ldw := k+1, k+2
 					x := kerneltest.Guarded(t, (m-1)*ldx+k, atEnd)
 					w := kerneltest.Guarded(t, 3*ldw+k, atEnd)
 					kerneltest.Integers(1, x)
 					kerneltest.Integers(2, w)
 					if m <= asm.MaxDotRows {
+						const block = 16
+						step := block*m + 3
+						packed := kerneltest.Guarded(t, max((k+block-1)/block-1, 0)*step+block*m, atEnd)
+						kerneltest.Fill(packed, kerneltest.NaN)
+						for i := range m {
+							for p := range k {
+								packed[p/block*step+block*i+p%block] = x[i*ldx+p]
+							}
+						}
 						var out [4 * asm.MaxDotRows]float32
 						kerneltest.Fill(out[:], kerneltest.NaN)
-						asm.DotRows(m, k, x, ldx, w, ldw, w, &out)
+						asm.DotRows(m, k, packed, step, w, ldw, w, &out)
 						for i := range m {
 							for j := range 4 {
 								var want float32

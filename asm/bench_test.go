@@ -122,13 +122,13 @@ func BenchmarkSkinny(b *testing.B) {
 			bytes := 4 * float64(in*out)
 			b.Run("op=dot/shape="+f.Name, func(b *testing.B) {
 				var sums [4 * asm.MaxDotRows]float32
-				const depth = 1024
+				depth := in / 2
 				for b.Loop() {
 					for j := 0; j < out; j += 4 {
 						for p := 0; p < in; p += depth {
 							n := min(depth, in-p)
 							next := w[min(j*in+p+n, len(w)-1):]
-							asm.DotRows(batch, n, x[p:], in+16, w[j*in+p:], in, next, &sums)
+							asm.DotRows(batch, n, x[batch*p:], 16*batch, w[j*in+p:], in, next, &sums)
 						}
 					}
 				}

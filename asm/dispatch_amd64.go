@@ -15,13 +15,12 @@ const haveAsm = true
 func p(s []float32) *float32 { return unsafe.SliceData(s) }
 
 func packRows(n, width, lo, hi int, src []float32, off, lds int, dst []float32, ldd int) {
-	if isa(current.Load()) < avx512 {
-		// Masked stores of AVX2 are no faster than scalar ones.
-		if isa(current.Load()) == avx2 && lo == 0 && hi == 16 && width == 16 {
-			packRowsAVX2(n, p(src[off:]), lds, p(dst), ldd)
-			return
-		}
+	switch isa(current.Load()) {
+	case generic:
 		packRowsGeneric(n, width, lo, hi, src, off, lds, dst, ldd)
+		return
+	case avx2:
+		packRowsByAVX2(n, width, lo, hi, src, off, lds, dst, ldd)
 		return
 	}
 	store := uint32(1<<width - 1)
@@ -45,6 +44,36 @@ func packRows(n, width, lo, hi int, src []float32, off, lds int, dst []float32, 
 	}
 }
 
+// packRowsByAVX2 packs rows of one or two vectors. AVX2 has no fast masked
+// stores: rows that are narrower and lie one after the other, as in a panel of A,
+// are stored as vectors, each over what the one before put there, and the last
+// left to the portable kernel, as are rows of other widths.
+func packRowsByAVX2(n, width, lo, hi int, src []float32, off, lds int, dst []float32, ldd int) {
+	const vec, most = 8, chunk / 16
+	whole := 0 // rows that can be stored as vectors
+	switch {
+	case width == vec || width == 2*vec:
+		whole = n
+	case width < vec && ldd == width:
+		whole = max(n-(vec-1)/width, 0)
+	}
+	for r := 0; r < whole; r += most {
+		k := min(most, whole-r)
+		from, at, ld := p(src), off+r*lds, lds
+		if lo == hi { // as in packRows
+			from, at, ld = p(dst), 0, 0
+		}
+		if width > vec {
+			packRows16AVX2(k, lo, hi, from, at, ld, p(dst[r*ldd:]), ldd)
+		} else {
+			packRows8AVX2(k, lo, hi, from, at, ld, p(dst[r*ldd:]), ldd)
+		}
+	}
+	if whole < n {
+		packRowsGeneric(n-whole, width, lo, hi, src, off+whole*lds, lds, dst[whole*ldd:], ldd)
+	}
+}
+
 func transpose(rows, cols int, src []float32, lds int, dst []float32, ldd int) {
 	switch isa(current.Load()) {
 	case generic:
@@ -62,27 +91,32 @@ func transpose(rows, cols int, src []float32, lds int, dst []float32, ldd int) {
 	}
 }
 
-// transposeByAVX2 goes by strips of eight rows or six, which is a panel of A,
-// and leaves odd rows and columns to the portable kernel.
+// transposeByAVX2 goes by strips of eight rows or four, or takes all rows if they
+// are a panel of A. Rows that are left go to the portable kernel.
 func transposeByAVX2(rows, cols int, src []float32, lds int, dst []float32, ldd int) {
 	const most = chunk / 16
-	whole := cols &^ 7
-	done := rows &^ 7
-	if rows%8 == 6 {
+	panel := (rows == 5 || rows == 6) && ldd == rows
+	done := rows &^ 3
+	if panel {
 		done = rows
 	}
-	for c := 0; c < whole; c += most {
-		n := min(most, whole-c)
-		r := 0
-		for ; r+8 <= rows; r += 8 {
-			transpose8AVX2(n, p(src[r*lds+c:]), lds, p(dst[c*ldd+r:]), ldd)
+	for c := 0; c < cols && done > 0; c += most {
+		n := min(most, cols-c)
+		from, to := src[c:], dst[c*ldd:]
+		switch {
+		case panel && rows == 5:
+			transpose5AVX2(n, p(from), lds, p(to))
+		case panel:
+			transpose6AVX2(n, p(from), lds, p(to))
+		default:
+			r := 0
+			for ; r+8 <= done; r += 8 {
+				transpose8AVX2(n, p(from[r*lds:]), lds, p(to[r:]), ldd)
+			}
+			if r < done {
+				transpose4AVX2(n, p(from[r*lds:]), lds, p(to[r:]), ldd)
+			}
 		}
-		if r < done {
-			transpose6AVX2(n, p(src[r*lds+c:]), lds, p(dst[c*ldd+r:]), ldd)
-		}
-	}
-	if whole < cols && done > 0 {
-		transposeGeneric(done, cols-whole, src[whole:], lds, dst[whole*ldd:], ldd)
 	}
 	if done < rows {
 		transposeGeneric(rows-done, cols, src[done*lds:], lds, dst[done:], ldd)
@@ -210,47 +244,52 @@ func asum(x []float32, s *[lanes]float32) {
 	}
 }
 
-func dotRows(m, k int, x []float32, ldx int, w []float32, ldw int, next []float32, out *[4 * MaxDotRows]float32) {
+func dotRows(m, k int, x []float32, step int, w []float32, ldw int, next []float32, out *[4 * MaxDotRows]float32) {
+	// What lies first in w is prefetched from w as well, dotAhead further on.
+	first := max(k-dotAhead, 0)
+	ahead := p(w[k-first:])
 	switch isa(current.Load()) {
 	case avx512:
 		switch m {
 		case 1:
-			dot1x4AVX512(k, p(x), ldx, p(w), ldw, p(next), &out[0])
+			dot1x4AVX512(k, first, p(x), step, p(w), ldw, ahead, p(next), &out[0])
 		case 2:
-			dot2x4AVX512(k, p(x), ldx, p(w), ldw, p(next), &out[0])
+			dot2x4AVX512(k, first, p(x), step, p(w), ldw, ahead, p(next), &out[0])
 		case 3:
-			dot3x4AVX512(k, p(x), ldx, p(w), ldw, p(next), &out[0])
+			dot3x4AVX512(k, first, p(x), step, p(w), ldw, ahead, p(next), &out[0])
 		case 4:
-			dot4x4AVX512(k, p(x), ldx, p(w), ldw, p(next), &out[0])
+			dot4x4AVX512(k, first, p(x), step, p(w), ldw, ahead, p(next), &out[0])
 		case 5:
-			dot5x4AVX512(k, p(x), ldx, p(w), ldw, p(next), &out[0])
+			dot5x4AVX512(k, first, p(x), step, p(w), ldw, ahead, p(next), &out[0])
 		case 6:
-			dot6x4AVX512(k, p(x), ldx, p(w), ldw, p(next), &out[0])
+			dot6x4AVX512(k, first, p(x), step, p(w), ldw, ahead, p(next), &out[0])
 		}
 	case avx2:
 		const most = 3
 		for i := 0; i < m; i += most {
-			x, out := p(x[i*ldx:]), &out[4*i]
+			x, out := p(x[min(dotLine*i, len(x)):]), &out[4*i]
 			switch min(most, m-i) {
 			case 1:
-				dot1x4AVX2(k, x, ldx, p(w), ldw, p(next), out)
+				dot1x4AVX2(k, first, x, step, p(w), ldw, ahead, p(next), out)
 			case 2:
-				dot2x4AVX2(k, x, ldx, p(w), ldw, p(next), out)
+				dot2x4AVX2(k, first, x, step, p(w), ldw, ahead, p(next), out)
 			case 3:
-				dot3x4AVX2(k, x, ldx, p(w), ldw, p(next), out)
+				dot3x4AVX2(k, first, x, step, p(w), ldw, ahead, p(next), out)
 			}
 		}
 	default:
-		dotRowsGeneric(m, k, x, ldx, w, ldw, out)
+		dotRowsGeneric(m, k, x, step, w, ldw, out)
 	}
 }
 
-func rank4(m, n int, a, b []float32, ldb int, c []float32, ldc int) {
+func rank4(m, n int, a, b []float32, ldb int, next, c []float32, ldc int) {
+	first := max(n-rankAhead, 0)
+	ahead := p(b[n-first:])
 	switch isa(current.Load()) {
 	case avx512:
-		rank4AVX512(m, n, p(a), p(b), ldb, p(c), ldc)
+		rank4AVX512(m, n, first, p(a), p(b), ldb, ahead, p(next), p(c), ldc)
 	case avx2:
-		rank4AVX2(m, n, p(a), p(b), ldb, p(c), ldc)
+		rank4AVX2(m, n, first, p(a), p(b), ldb, ahead, p(next), p(c), ldc)
 	default:
 		rank4Generic(m, n, a, b, ldb, c, ldc)
 	}

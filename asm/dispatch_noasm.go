@@ -40,10 +40,10 @@ func sgd(lr, decay, momentum float32, g, h, w []float32) {
 	sgdGeneric(lr, decay, momentum, g, h, w)
 }
 
-func dotRows(m, k int, x []float32, ldx int, w []float32, ldw int, _ []float32, out *[4 * MaxDotRows]float32) {
-	dotRowsGeneric(m, k, x, ldx, w, ldw, out)
+func dotRows(m, k int, x []float32, step int, w []float32, ldw int, _ []float32, out *[4 * MaxDotRows]float32) {
+	dotRowsGeneric(m, k, x, step, w, ldw, out)
 }
 
-func rank4(m, n int, a, b []float32, ldb int, c []float32, ldc int) {
+func rank4(m, n int, a, b []float32, ldb int, _, c []float32, ldc int) {
 	rank4Generic(m, n, a, b, ldb, c, ldc)
 }

@@ -4,104 +4,564 @@
 
 #include "textflag.h"
 
-// func packRowsAVX2(n int, src *float32, lds int, dst *float32, ldd int)
-// Requires: AVX, MMX+
-TEXT ·packRowsAVX2(SB), NOSPLIT, $0-40
-	MOVQ  n+0(FP), AX
-	MOVQ  src+8(FP), CX
-	MOVQ  lds+16(FP), DX
-	MOVQ  dst+24(FP), BX
-	MOVQ  ldd+32(FP), SI
-	SHLQ  $0x02, DX
-	SHLQ  $0x02, SI
-	MOVQ  AX, DI
-	IMULQ DX, DI
+// func packRows8AVX2(n int, lo int, hi int, src *float32, off int, lds int, dst *float32, ldd int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·packRows8AVX2(SB), NOSPLIT, $0-64
+	MOVQ         n+0(FP), AX
+	VPBROADCASTD lo+8(FP), Y0
+	VPBROADCASTD hi+16(FP), Y1
+	VMOVDQU      columnspackRows8AVX2<>+0(SB), Y2
+	VPCMPGTD     Y2, Y0, Y0
+	VPCMPGTD     Y2, Y1, Y1
+	VPANDN       Y1, Y0, Y1
+	MOVQ         src+24(FP), CX
+	MOVQ         off+32(FP), DX
+	MOVQ         lds+40(FP), BX
+	MOVQ         dst+48(FP), SI
+	MOVQ         ldd+56(FP), DI
+	SHLQ         $0x02, BX
+	SHLQ         $0x02, DI
+	LEAQ         (CX)(DX*4), CX
+	MOVQ         AX, DX
+	IMULQ        BX, DX
 
 loop:
-	PREFETCHT1 (CX)(DI*1)
-	VMOVUPS    (CX), Y0
-	VMOVUPS    32(CX), Y1
-	VMOVUPS    Y0, (BX)
-	VMOVUPS    Y1, 32(BX)
-	ADDQ       DX, CX
-	ADDQ       SI, BX
+	PREFETCHT1 (CX)(DX*1)
+	VMASKMOVPS (CX), Y1, Y0
+	VMOVUPS    Y0, (SI)
+	ADDQ       BX, CX
+	ADDQ       DI, SI
 	DECQ       AX
 	JNZ        loop
 	VZEROUPPER
 	RET
 
-// func transpose6AVX2(cols int, src *float32, lds int, dst *float32, ldd int)
+DATA columnspackRows8AVX2<>+0(SB)/4, $0x00000000
+DATA columnspackRows8AVX2<>+4(SB)/4, $0x00000001
+DATA columnspackRows8AVX2<>+8(SB)/4, $0x00000002
+DATA columnspackRows8AVX2<>+12(SB)/4, $0x00000003
+DATA columnspackRows8AVX2<>+16(SB)/4, $0x00000004
+DATA columnspackRows8AVX2<>+20(SB)/4, $0x00000005
+DATA columnspackRows8AVX2<>+24(SB)/4, $0x00000006
+DATA columnspackRows8AVX2<>+28(SB)/4, $0x00000007
+GLOBL columnspackRows8AVX2<>(SB), RODATA|NOPTR, $32
+
+// func packRows16AVX2(n int, lo int, hi int, src *float32, off int, lds int, dst *float32, ldd int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·packRows16AVX2(SB), NOSPLIT, $0-64
+	MOVQ         n+0(FP), AX
+	VPBROADCASTD lo+8(FP), Y0
+	VPBROADCASTD hi+16(FP), Y1
+	VMOVDQU      columnspackRows16AVX2<>+0(SB), Y2
+	VPCMPGTD     Y2, Y0, Y3
+	VPCMPGTD     Y2, Y1, Y2
+	VPANDN       Y2, Y3, Y2
+	VMOVDQU      columnspackRows16AVX2<>+32(SB), Y3
+	VPCMPGTD     Y3, Y0, Y0
+	VPCMPGTD     Y3, Y1, Y1
+	VPANDN       Y1, Y0, Y1
+	MOVQ         src+24(FP), CX
+	MOVQ         off+32(FP), DX
+	MOVQ         lds+40(FP), BX
+	MOVQ         dst+48(FP), SI
+	MOVQ         ldd+56(FP), DI
+	SHLQ         $0x02, BX
+	SHLQ         $0x02, DI
+	LEAQ         (CX)(DX*4), CX
+	MOVQ         AX, DX
+	IMULQ        BX, DX
+
+loop:
+	PREFETCHT1 (CX)(DX*1)
+	VMASKMOVPS (CX), Y2, Y0
+	VMOVUPS    Y0, (SI)
+	VMASKMOVPS 32(CX), Y1, Y0
+	VMOVUPS    Y0, 32(SI)
+	ADDQ       BX, CX
+	ADDQ       DI, SI
+	DECQ       AX
+	JNZ        loop
+	VZEROUPPER
+	RET
+
+DATA columnspackRows16AVX2<>+0(SB)/4, $0x00000000
+DATA columnspackRows16AVX2<>+4(SB)/4, $0x00000001
+DATA columnspackRows16AVX2<>+8(SB)/4, $0x00000002
+DATA columnspackRows16AVX2<>+12(SB)/4, $0x00000003
+DATA columnspackRows16AVX2<>+16(SB)/4, $0x00000004
+DATA columnspackRows16AVX2<>+20(SB)/4, $0x00000005
+DATA columnspackRows16AVX2<>+24(SB)/4, $0x00000006
+DATA columnspackRows16AVX2<>+28(SB)/4, $0x00000007
+DATA columnspackRows16AVX2<>+32(SB)/4, $0x00000008
+DATA columnspackRows16AVX2<>+36(SB)/4, $0x00000009
+DATA columnspackRows16AVX2<>+40(SB)/4, $0x0000000a
+DATA columnspackRows16AVX2<>+44(SB)/4, $0x0000000b
+DATA columnspackRows16AVX2<>+48(SB)/4, $0x0000000c
+DATA columnspackRows16AVX2<>+52(SB)/4, $0x0000000d
+DATA columnspackRows16AVX2<>+56(SB)/4, $0x0000000e
+DATA columnspackRows16AVX2<>+60(SB)/4, $0x0000000f
+GLOBL columnspackRows16AVX2<>(SB), RODATA|NOPTR, $64
+
+// func transpose4AVX2(cols int, src *float32, lds int, dst *float32, ldd int)
 // Requires: AVX, MMX+
-TEXT ·transpose6AVX2(SB), NOSPLIT, $0-40
+TEXT ·transpose4AVX2(SB), NOSPLIT, $0-40
 	MOVQ   cols+0(FP), AX
 	MOVQ   src+8(FP), CX
 	MOVQ   lds+16(FP), DX
 	MOVQ   dst+24(FP), BX
-	MOVQ   ldd+32(FP), SI
 	SHLQ   $0x02, DX
-	SHLQ   $0x02, SI
+	LEAQ   (DX)(DX*2), SI
+	LEAQ   (CX)(DX*4), DI
+	MOVQ   ldd+32(FP), R8
+	SHLQ   $0x02, R8
+	LEAQ   (R8)(R8*2), R9
+	IMUL3Q $0x04, DX, R10
+	ADDQ   CX, R10
+	SUBQ   $0x10, AX
+	JLT    line
+
+lines:
+	PREFETCHT1 (R10)
+	PREFETCHT1 (R10)(DX*1)
+	PREFETCHT1 (R10)(DX*2)
+	PREFETCHT1 (R10)(SI*1)
+	VMOVUPS    (CX), X0
+	VMOVUPS    (CX)(DX*1), X1
+	VMOVUPS    (CX)(DX*2), X2
+	VMOVUPS    (CX)(SI*1), X3
+	VUNPCKLPS  X1, X0, X4
+	VUNPCKHPS  X1, X0, X5
+	VUNPCKLPS  X3, X2, X6
+	VUNPCKHPS  X3, X2, X7
+	VUNPCKLPD  X6, X4, X8
+	VUNPCKHPD  X6, X4, X9
+	VUNPCKLPD  X7, X5, X10
+	VUNPCKHPD  X7, X5, X11
+	VMOVUPS    X8, (BX)
+	VMOVUPS    X9, (BX)(R8*1)
+	VMOVUPS    X10, (BX)(R8*2)
+	VMOVUPS    X11, (BX)(R9*1)
+	LEAQ       (BX)(R8*4), BX
+	VMOVUPS    16(CX), X0
+	VMOVUPS    16(CX)(DX*1), X1
+	VMOVUPS    16(CX)(DX*2), X2
+	VMOVUPS    16(CX)(SI*1), X3
+	VUNPCKLPS  X1, X0, X4
+	VUNPCKHPS  X1, X0, X5
+	VUNPCKLPS  X3, X2, X6
+	VUNPCKHPS  X3, X2, X7
+	VUNPCKLPD  X6, X4, X8
+	VUNPCKHPD  X6, X4, X9
+	VUNPCKLPD  X7, X5, X10
+	VUNPCKHPD  X7, X5, X11
+	VMOVUPS    X8, (BX)
+	VMOVUPS    X9, (BX)(R8*1)
+	VMOVUPS    X10, (BX)(R8*2)
+	VMOVUPS    X11, (BX)(R9*1)
+	LEAQ       (BX)(R8*4), BX
+	VMOVUPS    32(CX), X0
+	VMOVUPS    32(CX)(DX*1), X1
+	VMOVUPS    32(CX)(DX*2), X2
+	VMOVUPS    32(CX)(SI*1), X3
+	VUNPCKLPS  X1, X0, X4
+	VUNPCKHPS  X1, X0, X5
+	VUNPCKLPS  X3, X2, X6
+	VUNPCKHPS  X3, X2, X7
+	VUNPCKLPD  X6, X4, X8
+	VUNPCKHPD  X6, X4, X9
+	VUNPCKLPD  X7, X5, X10
+	VUNPCKHPD  X7, X5, X11
+	VMOVUPS    X8, (BX)
+	VMOVUPS    X9, (BX)(R8*1)
+	VMOVUPS    X10, (BX)(R8*2)
+	VMOVUPS    X11, (BX)(R9*1)
+	LEAQ       (BX)(R8*4), BX
+	VMOVUPS    48(CX), X0
+	VMOVUPS    48(CX)(DX*1), X1
+	VMOVUPS    48(CX)(DX*2), X2
+	VMOVUPS    48(CX)(SI*1), X3
+	VUNPCKLPS  X1, X0, X4
+	VUNPCKHPS  X1, X0, X5
+	VUNPCKLPS  X3, X2, X6
+	VUNPCKHPS  X3, X2, X7
+	VUNPCKLPD  X6, X4, X8
+	VUNPCKHPD  X6, X4, X9
+	VUNPCKLPD  X7, X5, X10
+	VUNPCKHPD  X7, X5, X11
+	VMOVUPS    X8, (BX)
+	VMOVUPS    X9, (BX)(R8*1)
+	VMOVUPS    X10, (BX)(R8*2)
+	VMOVUPS    X11, (BX)(R9*1)
+	LEAQ       (BX)(R8*4), BX
+	ADDQ       $0x40, CX
+	ADDQ       $0x40, DI
+	ADDQ       $0x40, R10
+	SUBQ       $0x10, AX
+	JGE        lines
+
+line:
+	ADDQ $0x0c, AX
+	JLT  last
+
+fours:
+	VMOVUPS   (CX), X0
+	VMOVUPS   (CX)(DX*1), X1
+	VMOVUPS   (CX)(DX*2), X2
+	VMOVUPS   (CX)(SI*1), X3
+	VUNPCKLPS X1, X0, X4
+	VUNPCKHPS X1, X0, X5
+	VUNPCKLPS X3, X2, X6
+	VUNPCKHPS X3, X2, X7
+	VUNPCKLPD X6, X4, X8
+	VUNPCKHPD X6, X4, X9
+	VUNPCKLPD X7, X5, X10
+	VUNPCKHPD X7, X5, X11
+	VMOVUPS   X8, (BX)
+	VMOVUPS   X9, (BX)(R8*1)
+	VMOVUPS   X10, (BX)(R8*2)
+	VMOVUPS   X11, (BX)(R9*1)
+	LEAQ      (BX)(R8*4), BX
+	ADDQ      $0x10, CX
+	ADDQ      $0x10, DI
+	SUBQ      $0x04, AX
+	JGE       fours
+
+last:
+	ADDQ $0x04, AX
+	JZ   done
+
+ones:
+	VMOVSS (CX), X0
+	VMOVSS X0, (BX)
+	VMOVSS (CX)(DX*1), X0
+	VMOVSS X0, 4(BX)
+	VMOVSS (CX)(DX*2), X0
+	VMOVSS X0, 8(BX)
+	VMOVSS (CX)(SI*1), X0
+	VMOVSS X0, 12(BX)
+	ADDQ   $0x04, CX
+	ADDQ   $0x04, DI
+	ADDQ   R8, BX
+	DECQ   AX
+	JNZ    ones
+
+done:
+	VZEROUPPER
+	RET
+
+// func transpose5AVX2(cols int, src *float32, lds int, dst *float32)
+// Requires: AVX, MMX+
+TEXT ·transpose5AVX2(SB), NOSPLIT, $0-32
+	MOVQ   cols+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   lds+16(FP), DX
+	MOVQ   dst+24(FP), BX
+	SHLQ   $0x02, DX
+	LEAQ   (DX)(DX*2), SI
+	LEAQ   (CX)(DX*4), DI
+	IMUL3Q $0x05, DX, R8
+	ADDQ   CX, R8
+	LEAQ   (R8)(DX*4), R9
+	SUBQ   $0x11, AX
+	JLT    line
+
+lines:
+	PREFETCHT1  (R8)
+	PREFETCHT1  (R8)(DX*1)
+	PREFETCHT1  (R8)(DX*2)
+	PREFETCHT1  (R8)(SI*1)
+	PREFETCHT1  (R9)
+	VMOVUPS     (CX), X0
+	VINSERTF128 $0x01, (DI), Y0, Y0
+	VMOVUPS     (CX)(DX*1), X1
+	VMOVUPS     (CX)(DX*2), X2
+	VMOVUPS     (CX)(SI*1), X3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, 20(BX)
+	VMOVUPS     Y10, 40(BX)
+	VMOVUPS     Y11, 60(BX)
+	ADDQ        $0x50, BX
+	VMOVUPS     16(CX), X0
+	VINSERTF128 $0x01, 16(DI), Y0, Y0
+	VMOVUPS     16(CX)(DX*1), X1
+	VMOVUPS     16(CX)(DX*2), X2
+	VMOVUPS     16(CX)(SI*1), X3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, 20(BX)
+	VMOVUPS     Y10, 40(BX)
+	VMOVUPS     Y11, 60(BX)
+	ADDQ        $0x50, BX
+	VMOVUPS     32(CX), X0
+	VINSERTF128 $0x01, 32(DI), Y0, Y0
+	VMOVUPS     32(CX)(DX*1), X1
+	VMOVUPS     32(CX)(DX*2), X2
+	VMOVUPS     32(CX)(SI*1), X3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, 20(BX)
+	VMOVUPS     Y10, 40(BX)
+	VMOVUPS     Y11, 60(BX)
+	ADDQ        $0x50, BX
+	VMOVUPS     48(CX), X0
+	VINSERTF128 $0x01, 48(DI), Y0, Y0
+	VMOVUPS     48(CX)(DX*1), X1
+	VMOVUPS     48(CX)(DX*2), X2
+	VMOVUPS     48(CX)(SI*1), X3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, 20(BX)
+	VMOVUPS     Y10, 40(BX)
+	VMOVUPS     Y11, 60(BX)
+	ADDQ        $0x50, BX
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DI
+	ADDQ        $0x40, R8
+	ADDQ        $0x40, R9
+	SUBQ        $0x10, AX
+	JGE         lines
+
+line:
+	ADDQ $0x0c, AX
+	JLT  last
+
+fours:
+	VMOVUPS     (CX), X0
+	VINSERTF128 $0x01, (DI), Y0, Y0
+	VMOVUPS     (CX)(DX*1), X1
+	VMOVUPS     (CX)(DX*2), X2
+	VMOVUPS     (CX)(SI*1), X3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, 20(BX)
+	VMOVUPS     Y10, 40(BX)
+	VMOVUPS     Y11, 60(BX)
+	ADDQ        $0x50, BX
+	ADDQ        $0x10, CX
+	ADDQ        $0x10, DI
+	SUBQ        $0x04, AX
+	JGE         fours
+
+last:
+	ADDQ $0x05, AX
+	JZ   done
+
+ones:
+	VMOVSS (CX), X0
+	VMOVSS X0, (BX)
+	VMOVSS (CX)(DX*1), X0
+	VMOVSS X0, 4(BX)
+	VMOVSS (CX)(DX*2), X0
+	VMOVSS X0, 8(BX)
+	VMOVSS (CX)(SI*1), X0
+	VMOVSS X0, 12(BX)
+	VMOVSS (DI), X0
+	VMOVSS X0, 16(BX)
+	ADDQ   $0x04, CX
+	ADDQ   $0x04, DI
+	ADDQ   $0x14, BX
+	DECQ   AX
+	JNZ    ones
+
+done:
+	VZEROUPPER
+	RET
+
+// func transpose6AVX2(cols int, src *float32, lds int, dst *float32)
+// Requires: AVX, MMX+
+TEXT ·transpose6AVX2(SB), NOSPLIT, $0-32
+	MOVQ   cols+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   lds+16(FP), DX
+	MOVQ   dst+24(FP), BX
+	SHLQ   $0x02, DX
+	LEAQ   (DX)(DX*2), SI
+	LEAQ   (CX)(DX*4), DI
 	IMUL3Q $0x06, DX, R8
+	ADDQ   CX, R8
+	LEAQ   (R8)(DX*4), R9
+	SUBQ   $0x11, AX
+	JLT    line
 
-block:
-	MOVQ       CX, DI
-	VMOVUPS    (DI), Y0
-	PREFETCHT1 (DI)(R8*1)
-	ADDQ       DX, DI
-	VMOVUPS    (DI), Y1
-	PREFETCHT1 (DI)(R8*1)
-	ADDQ       DX, DI
-	VMOVUPS    (DI), Y2
-	PREFETCHT1 (DI)(R8*1)
-	ADDQ       DX, DI
-	VMOVUPS    (DI), Y3
-	PREFETCHT1 (DI)(R8*1)
-	ADDQ       DX, DI
-	VMOVUPS    (DI), Y4
-	PREFETCHT1 (DI)(R8*1)
-	ADDQ       DX, DI
-	VMOVUPS    (DI), Y5
-	PREFETCHT1 (DI)(R8*1)
-	VUNPCKLPS  Y1, Y0, Y6
-	VUNPCKHPS  Y1, Y0, Y0
-	VUNPCKLPS  Y3, Y2, Y1
-	VUNPCKHPS  Y3, Y2, Y2
-	VUNPCKLPS  Y5, Y4, Y3
-	VUNPCKHPS  Y5, Y4, Y4
+lines:
+	PREFETCHT1  (R8)
+	PREFETCHT1  (R8)(DX*1)
+	PREFETCHT1  (R8)(DX*2)
+	PREFETCHT1  (R8)(SI*1)
+	PREFETCHT1  (R9)
+	PREFETCHT1  (R9)(DX*1)
+	VMOVUPS     (CX), X0
+	VINSERTF128 $0x01, (DI), Y0, Y0
+	VMOVUPS     (CX)(DX*1), X1
+	VINSERTF128 $0x01, (DI)(DX*1), Y1, Y1
+	VMOVUPS     (CX)(DX*2), X2
+	VMOVUPS     (CX)(SI*1), X3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, 24(BX)
+	VMOVUPS     Y10, 48(BX)
+	VMOVUPS     Y11, 72(BX)
+	ADDQ        $0x60, BX
+	VMOVUPS     16(CX), X0
+	VINSERTF128 $0x01, 16(DI), Y0, Y0
+	VMOVUPS     16(CX)(DX*1), X1
+	VINSERTF128 $0x01, 16(DI)(DX*1), Y1, Y1
+	VMOVUPS     16(CX)(DX*2), X2
+	VMOVUPS     16(CX)(SI*1), X3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, 24(BX)
+	VMOVUPS     Y10, 48(BX)
+	VMOVUPS     Y11, 72(BX)
+	ADDQ        $0x60, BX
+	VMOVUPS     32(CX), X0
+	VINSERTF128 $0x01, 32(DI), Y0, Y0
+	VMOVUPS     32(CX)(DX*1), X1
+	VINSERTF128 $0x01, 32(DI)(DX*1), Y1, Y1
+	VMOVUPS     32(CX)(DX*2), X2
+	VMOVUPS     32(CX)(SI*1), X3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, 24(BX)
+	VMOVUPS     Y10, 48(BX)
+	VMOVUPS     Y11, 72(BX)
+	ADDQ        $0x60, BX
+	VMOVUPS     48(CX), X0
+	VINSERTF128 $0x01, 48(DI), Y0, Y0
+	VMOVUPS     48(CX)(DX*1), X1
+	VINSERTF128 $0x01, 48(DI)(DX*1), Y1, Y1
+	VMOVUPS     48(CX)(DX*2), X2
+	VMOVUPS     48(CX)(SI*1), X3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, 24(BX)
+	VMOVUPS     Y10, 48(BX)
+	VMOVUPS     Y11, 72(BX)
+	ADDQ        $0x60, BX
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DI
+	ADDQ        $0x40, R8
+	ADDQ        $0x40, R9
+	SUBQ        $0x10, AX
+	JGE         lines
 
-	// Each 128-bit half: four rows of column j below, of column j+4 above.
-	VUNPCKLPD    Y1, Y6, Y5
-	VUNPCKHPD    Y1, Y6, Y1
-	VUNPCKLPD    Y2, Y0, Y6
-	VUNPCKHPD    Y2, Y0, Y0
-	VMOVUPS      X5, (BX)
-	VMOVLPS      X3, 16(BX)
-	ADDQ         SI, BX
-	VMOVUPS      X1, (BX)
-	VMOVHPS      X3, 16(BX)
-	ADDQ         SI, BX
-	VMOVUPS      X6, (BX)
-	VMOVLPS      X4, 16(BX)
-	ADDQ         SI, BX
-	VMOVUPS      X0, (BX)
-	VMOVHPS      X4, 16(BX)
-	ADDQ         SI, BX
-	VEXTRACTF128 $0x01, Y3, X2
-	VEXTRACTF128 $0x01, Y4, X3
-	VEXTRACTF128 $0x01, Y5, (BX)
-	VMOVLPS      X2, 16(BX)
-	ADDQ         SI, BX
-	VEXTRACTF128 $0x01, Y1, (BX)
-	VMOVHPS      X2, 16(BX)
-	ADDQ         SI, BX
-	VEXTRACTF128 $0x01, Y6, (BX)
-	VMOVLPS      X3, 16(BX)
-	ADDQ         SI, BX
-	VEXTRACTF128 $0x01, Y0, (BX)
-	VMOVHPS      X3, 16(BX)
-	ADDQ         SI, BX
-	ADDQ         $0x20, CX
-	SUBQ         $0x08, AX
-	JNZ          block
+line:
+	ADDQ $0x0c, AX
+	JLT  last
+
+fours:
+	VMOVUPS     (CX), X0
+	VINSERTF128 $0x01, (DI), Y0, Y0
+	VMOVUPS     (CX)(DX*1), X1
+	VINSERTF128 $0x01, (DI)(DX*1), Y1, Y1
+	VMOVUPS     (CX)(DX*2), X2
+	VMOVUPS     (CX)(SI*1), X3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, 24(BX)
+	VMOVUPS     Y10, 48(BX)
+	VMOVUPS     Y11, 72(BX)
+	ADDQ        $0x60, BX
+	ADDQ        $0x10, CX
+	ADDQ        $0x10, DI
+	SUBQ        $0x04, AX
+	JGE         fours
+
+last:
+	ADDQ $0x05, AX
+	JZ   done
+
+ones:
+	VMOVSS (CX), X0
+	VMOVSS X0, (BX)
+	VMOVSS (CX)(DX*1), X0
+	VMOVSS X0, 4(BX)
+	VMOVSS (CX)(DX*2), X0
+	VMOVSS X0, 8(BX)
+	VMOVSS (CX)(SI*1), X0
+	VMOVSS X0, 12(BX)
+	VMOVSS (DI), X0
+	VMOVSS X0, 16(BX)
+	VMOVSS (DI)(DX*1), X0
+	VMOVSS X0, 20(BX)
+	ADDQ   $0x04, CX
+	ADDQ   $0x04, DI
+	ADDQ   $0x18, BX
+	DECQ   AX
+	JNZ    ones
+
+done:
 	VZEROUPPER
 	RET
 
@@ -112,80 +572,176 @@ TEXT ·transpose8AVX2(SB), NOSPLIT, $0-40
 	MOVQ   src+8(FP), CX
 	MOVQ   lds+16(FP), DX
 	MOVQ   dst+24(FP), BX
-	MOVQ   ldd+32(FP), SI
 	SHLQ   $0x02, DX
-	SHLQ   $0x02, SI
-	IMUL3Q $0x08, DX, R8
+	LEAQ   (DX)(DX*2), SI
+	LEAQ   (CX)(DX*4), DI
+	MOVQ   ldd+32(FP), R8
+	SHLQ   $0x02, R8
+	LEAQ   (R8)(R8*2), R9
+	IMUL3Q $0x08, DX, R10
+	ADDQ   CX, R10
+	LEAQ   (R10)(DX*4), R11
+	SUBQ   $0x10, AX
+	JLT    line
 
-block:
-	MOVQ       CX, DI
-	VMOVUPS    (DI), Y0
-	PREFETCHT1 (DI)(R8*1)
-	ADDQ       DX, DI
-	VMOVUPS    (DI), Y1
-	PREFETCHT1 (DI)(R8*1)
-	ADDQ       DX, DI
-	VMOVUPS    (DI), Y2
-	PREFETCHT1 (DI)(R8*1)
-	ADDQ       DX, DI
-	VMOVUPS    (DI), Y3
-	PREFETCHT1 (DI)(R8*1)
-	ADDQ       DX, DI
-	VMOVUPS    (DI), Y4
-	PREFETCHT1 (DI)(R8*1)
-	ADDQ       DX, DI
-	VMOVUPS    (DI), Y5
-	PREFETCHT1 (DI)(R8*1)
-	ADDQ       DX, DI
-	VMOVUPS    (DI), Y6
-	PREFETCHT1 (DI)(R8*1)
-	ADDQ       DX, DI
-	VMOVUPS    (DI), Y7
-	PREFETCHT1 (DI)(R8*1)
-	VUNPCKLPS  Y1, Y0, Y8
-	VUNPCKHPS  Y1, Y0, Y0
-	VUNPCKLPS  Y3, Y2, Y1
-	VUNPCKHPS  Y3, Y2, Y2
-	VUNPCKLPS  Y5, Y4, Y3
-	VUNPCKHPS  Y5, Y4, Y4
-	VUNPCKLPS  Y7, Y6, Y5
-	VUNPCKHPS  Y7, Y6, Y6
+lines:
+	PREFETCHT1  (R10)
+	PREFETCHT1  (R10)(DX*1)
+	PREFETCHT1  (R10)(DX*2)
+	PREFETCHT1  (R10)(SI*1)
+	PREFETCHT1  (R11)
+	PREFETCHT1  (R11)(DX*1)
+	PREFETCHT1  (R11)(DX*2)
+	PREFETCHT1  (R11)(SI*1)
+	VMOVUPS     (CX), X0
+	VINSERTF128 $0x01, (DI), Y0, Y0
+	VMOVUPS     (CX)(DX*1), X1
+	VINSERTF128 $0x01, (DI)(DX*1), Y1, Y1
+	VMOVUPS     (CX)(DX*2), X2
+	VINSERTF128 $0x01, (DI)(DX*2), Y2, Y2
+	VMOVUPS     (CX)(SI*1), X3
+	VINSERTF128 $0x01, (DI)(SI*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, (BX)(R8*1)
+	VMOVUPS     Y10, (BX)(R8*2)
+	VMOVUPS     Y11, (BX)(R9*1)
+	LEAQ        (BX)(R8*4), BX
+	VMOVUPS     16(CX), X0
+	VINSERTF128 $0x01, 16(DI), Y0, Y0
+	VMOVUPS     16(CX)(DX*1), X1
+	VINSERTF128 $0x01, 16(DI)(DX*1), Y1, Y1
+	VMOVUPS     16(CX)(DX*2), X2
+	VINSERTF128 $0x01, 16(DI)(DX*2), Y2, Y2
+	VMOVUPS     16(CX)(SI*1), X3
+	VINSERTF128 $0x01, 16(DI)(SI*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, (BX)(R8*1)
+	VMOVUPS     Y10, (BX)(R8*2)
+	VMOVUPS     Y11, (BX)(R9*1)
+	LEAQ        (BX)(R8*4), BX
+	VMOVUPS     32(CX), X0
+	VINSERTF128 $0x01, 32(DI), Y0, Y0
+	VMOVUPS     32(CX)(DX*1), X1
+	VINSERTF128 $0x01, 32(DI)(DX*1), Y1, Y1
+	VMOVUPS     32(CX)(DX*2), X2
+	VINSERTF128 $0x01, 32(DI)(DX*2), Y2, Y2
+	VMOVUPS     32(CX)(SI*1), X3
+	VINSERTF128 $0x01, 32(DI)(SI*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, (BX)(R8*1)
+	VMOVUPS     Y10, (BX)(R8*2)
+	VMOVUPS     Y11, (BX)(R9*1)
+	LEAQ        (BX)(R8*4), BX
+	VMOVUPS     48(CX), X0
+	VINSERTF128 $0x01, 48(DI), Y0, Y0
+	VMOVUPS     48(CX)(DX*1), X1
+	VINSERTF128 $0x01, 48(DI)(DX*1), Y1, Y1
+	VMOVUPS     48(CX)(DX*2), X2
+	VINSERTF128 $0x01, 48(DI)(DX*2), Y2, Y2
+	VMOVUPS     48(CX)(SI*1), X3
+	VINSERTF128 $0x01, 48(DI)(SI*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, (BX)(R8*1)
+	VMOVUPS     Y10, (BX)(R8*2)
+	VMOVUPS     Y11, (BX)(R9*1)
+	LEAQ        (BX)(R8*4), BX
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DI
+	ADDQ        $0x40, R10
+	ADDQ        $0x40, R11
+	SUBQ        $0x10, AX
+	JGE         lines
 
-	// Each 128-bit half: four rows of column j below, of column j+4 above.
-	VUNPCKLPD  Y1, Y8, Y7
-	VUNPCKHPD  Y1, Y8, Y1
-	VUNPCKLPD  Y2, Y0, Y8
-	VUNPCKHPD  Y2, Y0, Y0
-	VUNPCKLPD  Y5, Y3, Y2
-	VUNPCKHPD  Y5, Y3, Y3
-	VUNPCKLPD  Y6, Y4, Y5
-	VUNPCKHPD  Y6, Y4, Y4
-	VPERM2F128 $0x20, Y2, Y7, Y6
-	VMOVUPS    Y6, (BX)
-	ADDQ       SI, BX
-	VPERM2F128 $0x20, Y3, Y1, Y6
-	VMOVUPS    Y6, (BX)
-	ADDQ       SI, BX
-	VPERM2F128 $0x20, Y5, Y8, Y6
-	VMOVUPS    Y6, (BX)
-	ADDQ       SI, BX
-	VPERM2F128 $0x20, Y4, Y0, Y6
-	VMOVUPS    Y6, (BX)
-	ADDQ       SI, BX
-	VPERM2F128 $0x31, Y2, Y7, Y2
-	VMOVUPS    Y2, (BX)
-	ADDQ       SI, BX
-	VPERM2F128 $0x31, Y3, Y1, Y1
-	VMOVUPS    Y1, (BX)
-	ADDQ       SI, BX
-	VPERM2F128 $0x31, Y5, Y8, Y1
-	VMOVUPS    Y1, (BX)
-	ADDQ       SI, BX
-	VPERM2F128 $0x31, Y4, Y0, Y0
-	VMOVUPS    Y0, (BX)
-	ADDQ       SI, BX
-	ADDQ       $0x20, CX
-	SUBQ       $0x08, AX
-	JNZ        block
+line:
+	ADDQ $0x0c, AX
+	JLT  last
+
+fours:
+	VMOVUPS     (CX), X0
+	VINSERTF128 $0x01, (DI), Y0, Y0
+	VMOVUPS     (CX)(DX*1), X1
+	VINSERTF128 $0x01, (DI)(DX*1), Y1, Y1
+	VMOVUPS     (CX)(DX*2), X2
+	VINSERTF128 $0x01, (DI)(DX*2), Y2, Y2
+	VMOVUPS     (CX)(SI*1), X3
+	VINSERTF128 $0x01, (DI)(SI*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (BX)
+	VMOVUPS     Y9, (BX)(R8*1)
+	VMOVUPS     Y10, (BX)(R8*2)
+	VMOVUPS     Y11, (BX)(R9*1)
+	LEAQ        (BX)(R8*4), BX
+	ADDQ        $0x10, CX
+	ADDQ        $0x10, DI
+	SUBQ        $0x04, AX
+	JGE         fours
+
+last:
+	ADDQ $0x04, AX
+	JZ   done
+
+ones:
+	VMOVSS (CX), X0
+	VMOVSS X0, (BX)
+	VMOVSS (CX)(DX*1), X0
+	VMOVSS X0, 4(BX)
+	VMOVSS (CX)(DX*2), X0
+	VMOVSS X0, 8(BX)
+	VMOVSS (CX)(SI*1), X0
+	VMOVSS X0, 12(BX)
+	VMOVSS (DI), X0
+	VMOVSS X0, 16(BX)
+	VMOVSS (DI)(DX*1), X0
+	VMOVSS X0, 20(BX)
+	VMOVSS (DI)(DX*2), X0
+	VMOVSS X0, 24(BX)
+	VMOVSS (DI)(SI*1), X0
+	VMOVSS X0, 28(BX)
+	ADDQ   $0x04, CX
+	ADDQ   $0x04, DI
+	ADDQ   R8, BX
+	DECQ   AX
+	JNZ    ones
+
+done:
 	VZEROUPPER
 	RET

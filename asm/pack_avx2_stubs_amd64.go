@@ -4,19 +4,40 @@
 
 package asm
 
-// packRowsAVX2 copies n > 0 rows of 16 columns, and prefetches the next n.
+// packRows8AVX2 copies n > 0 rows of 8 columns from src+off (which may lie before
+// src). Only columns lo to hi-1 are read, the others count as zero; all are written.
+// The next n rows are prefetched.
 //
 //go:noescape
-func packRowsAVX2(n int, src *float32, lds int, dst *float32, ldd int)
+func packRows8AVX2(n int, lo int, hi int, src *float32, off int, lds int, dst *float32, ldd int)
 
-// transpose6AVX2 sets dst[c·ldd+r] = src[r·lds+c] for r < 6, c < cols; cols is a
-// positive multiple of 8. The next rows are prefetched.
+// packRows16AVX2 copies n > 0 rows of 16 columns from src+off (which may lie before
+// src). Only columns lo to hi-1 are read, the others count as zero; all are written.
+// The next n rows are prefetched.
 //
 //go:noescape
-func transpose6AVX2(cols int, src *float32, lds int, dst *float32, ldd int)
+func packRows16AVX2(n int, lo int, hi int, src *float32, off int, lds int, dst *float32, ldd int)
 
-// transpose8AVX2 sets dst[c·ldd+r] = src[r·lds+c] for r < 8, c < cols; cols is a
-// positive multiple of 8. The next rows are prefetched.
+// transpose4AVX2 sets dst[c·ldd+r] = src[r·lds+c] for r < 4, c < cols; cols is
+// positive. Nothing else is read or written. The next rows are prefetched.
+//
+//go:noescape
+func transpose4AVX2(cols int, src *float32, lds int, dst *float32, ldd int)
+
+// transpose5AVX2 sets dst[5·c+r] = src[r·lds+c] for r < 5, c < cols; cols is
+// positive. Nothing else is read or written. The next rows are prefetched.
+//
+//go:noescape
+func transpose5AVX2(cols int, src *float32, lds int, dst *float32)
+
+// transpose6AVX2 sets dst[6·c+r] = src[r·lds+c] for r < 6, c < cols; cols is
+// positive. Nothing else is read or written. The next rows are prefetched.
+//
+//go:noescape
+func transpose6AVX2(cols int, src *float32, lds int, dst *float32)
+
+// transpose8AVX2 sets dst[c·ldd+r] = src[r·lds+c] for r < 8, c < cols; cols is
+// positive. Nothing else is read or written. The next rows are prefetched.
 //
 //go:noescape
 func transpose8AVX2(cols int, src *float32, lds int, dst *float32, ldd int)

@@ -5,33 +5,51 @@ import "crema/internal/race"
 // MaxDotRows is the largest number of rows of X that DotRows takes.
 const MaxDotRows = 6
 
+const (
+	dotLine = 16 // columns that lie side by side in DotRows' x
+	// dotAhead and rankAhead are how many elements of a row its prefetches
+	// run ahead: what is multiplied meanwhile takes longer than the memory's
+	// latency.
+	dotAhead  = 1024
+	rankAhead = 512
+)
+
 // DotRows multiplies m ≤ MaxDotRows rows of X with four rows of W, k long:
 //
-//	out[4·i+j] = Σ x[i·ldx+p]·w[j·ldw+p]
+//	out[4·i+j] = Σ x[p/16·step+16·i+p%16]·w[j·ldw+p]
+//
+// So X is stored in blocks of 16 columns, the rows of a block one after the
+// other, blocks step ≥ 16·m elements apart; the last one too must be whole,
+// though only k columns are used.
 //
 // It reads W once, from memory if it must, and X from cache. The vector kernels
-// ask for the four rows of next, of the same size and distance, to be fetched
-// meanwhile; they are not read and may end before, but next must not be empty if
-// k is not 0. The order of the sums depends on the instruction set and k alone.
-func DotRows(m, k int, x []float32, ldx int, w []float32, ldw int, next []float32, out *[4 * MaxDotRows]float32) {
-	if m < 1 || m > MaxDotRows || k < 0 || ldx < k || ldw < k || len(x) < (m-1)*ldx+k || len(w) < 3*ldw+k {
+// ask for the four rows of next, as far apart and as long as those of w, to be
+// fetched meanwhile; they are not read and may end before, but next must not be
+// empty if k is not 0. The order of the sums depends on the instruction set and k
+// alone.
+func DotRows(m, k int, x []float32, step int, w []float32, ldw int, next []float32, out *[4 * MaxDotRows]float32) {
+	if m < 1 || m > MaxDotRows || k < 0 || step < dotLine*m || ldw < k || len(w) < 3*ldw+k {
+		panic("asm: slice too short")
+	}
+	if k > 0 && len(x) < (k-1)/dotLine*step+dotLine*m {
 		panic("asm: slice too short")
 	}
 	if race.Enabled {
-		for i := range m {
-			race.Read(x[i*ldx : i*ldx+k])
+		for p := 0; p < k; p += dotLine {
+			race.Read(x[p/dotLine*step:][:dotLine*m])
 		}
 		for j := range 4 {
 			race.Read(w[j*ldw : j*ldw+k])
 		}
 		race.Write(out[:4*m])
 	}
-	whole := k &^ 15 // a multiple of any vector
-	dotRows(m, whole, x, ldx, w, ldw, next, out)
+	whole := k &^ (dotLine - 1)
+	dotRows(m, whole, x, step, w, ldw, next, out)
 	if whole < k {
+		block := x[whole/dotLine*step:]
 		for i := range m {
 			for j := range 4 {
-				xs, ws := x[i*ldx+whole:][:k-whole], w[j*ldw+whole:][:k-whole]
+				xs, ws := block[dotLine*i:][:k-whole], w[j*ldw+whole:][:k-whole]
 				s := out[4*i+j]
 				for p, v := range xs {
 					s += float32(v * ws[p])
@@ -42,8 +60,20 @@ func DotRows(m, k int, x []float32, ldx int, w []float32, ldw int, next []float3
 	}
 }
 
-// rankChunk bounds the columns that are given to assembly at a time.
-const rankChunk = 1 << 12
+const (
+	rankUnit = 16 // columns of a vector kernel's turn
+	// rankChunk bounds the columns that are given to assembly at a time.
+	rankChunk = 1 << 12
+)
+
+// below returns what follows the chunk of a row that begins at column j: the next
+// chunk, or after the last the rows of the next call, as far as they are in b.
+func below(b []float32, next, j, n int) []float32 {
+	if j += rankChunk; j < n {
+		return b[j:]
+	}
+	return b[min(next, len(b)-1):]
+}
 
 // RankDepth returns the number of rows of b that are best added at a time: 8,
 // with Rank8, where there is a kernel for it, otherwise 4.
@@ -71,9 +101,9 @@ func Rank8(m, n int, a, b []float32, ldb int, c []float32, ldc int) {
 			race.Write(c[i*ldc : i*ldc+n])
 		}
 	}
-	whole := n &^ 31
+	whole := n &^ (rankUnit - 1)
 	done := 0
-	for done < whole && rank8(m, min(rankChunk, whole-done), a, b[done:], ldb, c[done:], ldc) {
+	for done < whole && rank8(m, min(rankChunk, whole-done), a, b[done:], ldb, below(b, 8*ldb, done, whole), c[done:], ldc) {
 		done += min(rankChunk, whole-done)
 	}
 	if done == n {
@@ -104,9 +134,9 @@ func Rank4(m, n int, a, b []float32, ldb int, c []float32, ldc int) {
 			race.Write(c[i*ldc : i*ldc+n])
 		}
 	}
-	whole := n &^ 31
+	whole := n &^ (rankUnit - 1)
 	for j := 0; j < whole; j += rankChunk {
-		rank4(m, min(rankChunk, whole-j), a, b[j:], ldb, c[j:], ldc)
+		rank4(m, min(rankChunk, whole-j), a, b[j:], ldb, below(b, 4*ldb, j, whole), c[j:], ldc)
 	}
 	if whole < n {
 		rank4Generic(m, n-whole, a, b[whole:], ldb, c[whole:], ldc)

@@ -4,52 +4,66 @@
 
 #include "textflag.h"
 
-// func dot1x4AVX2(k int, x *float32, ldx int, w *float32, ldw int, next *float32, out *float32)
+// func dot1x4AVX2(k int, first int, x *float32, step int, w *float32, ldw int, ahead *float32, next *float32, out *float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·dot1x4AVX2(SB), NOSPLIT, $0-56
+TEXT ·dot1x4AVX2(SB), NOSPLIT, $0-72
 	MOVQ   k+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   ldx+16(FP), DX
-	MOVQ   w+24(FP), BX
-	MOVQ   ldw+32(FP), SI
-	MOVQ   next+40(FP), DI
-	MOVQ   out+48(FP), R8
-	SHLQ   $0x02, DX
-	SHLQ   $0x02, SI
-	LEAQ   (BX)(SI*1), DX
-	LEAQ   (DX)(SI*1), R9
-	LEAQ   (R9)(SI*1), R10
-	LEAQ   (DI)(SI*1), R11
-	LEAQ   (R11)(SI*1), R12
-	LEAQ   (R12)(SI*1), SI
+	MOVQ   first+8(FP), CX
+	MOVQ   x+16(FP), DX
+	MOVQ   step+24(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   ldw+40(FP), DI
+	MOVQ   ahead+48(FP), R8
+	MOVQ   out+64(FP), R9
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R10
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	XORQ   R13, R13
+	SUBQ   CX, AX
+	TESTQ  CX, CX
+	JZ     turn
 
 loop:
-	CMPQ        R13, AX
-	JGE         sum
-	PREFETCHT0  512(BX)(R13*4)
-	PREFETCHT1  (DI)(R13*4)
-	VMOVUPS     (BX)(R13*4), Y0
-	PREFETCHT0  512(DX)(R13*4)
-	PREFETCHT1  (R11)(R13*4)
-	VMOVUPS     (DX)(R13*4), Y1
-	PREFETCHT0  512(R9)(R13*4)
-	PREFETCHT1  (R12)(R13*4)
-	VMOVUPS     (R9)(R13*4), Y2
-	PREFETCHT0  512(R10)(R13*4)
-	PREFETCHT1  (SI)(R13*4)
-	VMOVUPS     (R10)(R13*4), Y3
-	LEAQ        (CX)(R13*4), R14
-	VFMADD231PS (R14), Y0, Y4
-	VFMADD231PS (R14), Y1, Y5
-	VFMADD231PS (R14), Y2, Y6
-	VFMADD231PS (R14), Y3, Y7
-	ADDQ        $0x00000008, R13
-	JMP         loop
+	PREFETCHT1  (R8)
+	PREFETCHT0  512(SI)
+	PREFETCHT1  (R8)(DI*1)
+	PREFETCHT0  512(SI)(DI*1)
+	PREFETCHT1  (R8)(DI*2)
+	PREFETCHT0  512(SI)(DI*2)
+	PREFETCHT1  (R8)(R10*1)
+	PREFETCHT0  512(SI)(R10*1)
+	VMOVUPS     (SI), Y0
+	VMOVUPS     (SI)(DI*1), Y1
+	VMOVUPS     (SI)(DI*2), Y2
+	VMOVUPS     (SI)(R10*1), Y3
+	VFMADD231PS (DX), Y0, Y4
+	VFMADD231PS (DX), Y1, Y5
+	VFMADD231PS (DX), Y2, Y6
+	VFMADD231PS (DX), Y3, Y7
+	VMOVUPS     32(SI), Y0
+	VMOVUPS     32(SI)(DI*1), Y1
+	VMOVUPS     32(SI)(DI*2), Y2
+	VMOVUPS     32(SI)(R10*1), Y3
+	VFMADD231PS 32(DX), Y0, Y4
+	VFMADD231PS 32(DX), Y1, Y5
+	VFMADD231PS 32(DX), Y2, Y6
+	VFMADD231PS 32(DX), Y3, Y7
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, R8
+	ADDQ        BX, DX
+	SUBQ        $0x10, CX
+	JNZ         loop
+
+turn:
+	TESTQ AX, AX
+	JZ    sum
+	MOVQ  AX, CX
+	XORQ  AX, AX
+	MOVQ  next+56(FP), R8
+	JMP   loop
 
 sum:
 	VHADDPS      Y5, Y4, Y4
@@ -57,28 +71,24 @@ sum:
 	VHADDPS      Y6, Y4, Y4
 	VEXTRACTF128 $0x01, Y4, X3
 	VADDPS       X4, X3, X3
-	VMOVUPS      X3, (R8)
+	VMOVUPS      X3, (R9)
 	VZEROUPPER
 	RET
 
-// func dot2x4AVX2(k int, x *float32, ldx int, w *float32, ldw int, next *float32, out *float32)
+// func dot2x4AVX2(k int, first int, x *float32, step int, w *float32, ldw int, ahead *float32, next *float32, out *float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·dot2x4AVX2(SB), NOSPLIT, $0-56
+TEXT ·dot2x4AVX2(SB), NOSPLIT, $0-72
 	MOVQ   k+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   ldx+16(FP), DX
-	MOVQ   w+24(FP), BX
-	MOVQ   ldw+32(FP), SI
-	MOVQ   next+40(FP), DI
-	MOVQ   out+48(FP), R8
-	SHLQ   $0x02, DX
-	SHLQ   $0x02, SI
-	LEAQ   (BX)(SI*1), R9
-	LEAQ   (R9)(SI*1), R10
-	LEAQ   (R10)(SI*1), R11
-	LEAQ   (DI)(SI*1), R12
-	LEAQ   (R12)(SI*1), R13
-	LEAQ   (R13)(SI*1), SI
+	MOVQ   first+8(FP), CX
+	MOVQ   x+16(FP), DX
+	MOVQ   step+24(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   ldw+40(FP), DI
+	MOVQ   ahead+48(FP), R8
+	MOVQ   out+64(FP), R9
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R10
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
@@ -87,35 +97,56 @@ TEXT ·dot2x4AVX2(SB), NOSPLIT, $0-56
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	XORQ   R14, R14
+	SUBQ   CX, AX
+	TESTQ  CX, CX
+	JZ     turn
 
 loop:
-	CMPQ        R14, AX
-	JGE         sum
-	PREFETCHT0  512(BX)(R14*4)
-	PREFETCHT1  (DI)(R14*4)
-	VMOVUPS     (BX)(R14*4), Y0
-	PREFETCHT0  512(R9)(R14*4)
-	PREFETCHT1  (R12)(R14*4)
-	VMOVUPS     (R9)(R14*4), Y1
-	PREFETCHT0  512(R10)(R14*4)
-	PREFETCHT1  (R13)(R14*4)
-	VMOVUPS     (R10)(R14*4), Y2
-	PREFETCHT0  512(R11)(R14*4)
-	PREFETCHT1  (SI)(R14*4)
-	VMOVUPS     (R11)(R14*4), Y3
-	LEAQ        (CX)(R14*4), R15
-	VFMADD231PS (R15), Y0, Y4
-	VFMADD231PS (R15), Y1, Y5
-	VFMADD231PS (R15), Y2, Y6
-	VFMADD231PS (R15), Y3, Y7
-	ADDQ        DX, R15
-	VFMADD231PS (R15), Y0, Y8
-	VFMADD231PS (R15), Y1, Y9
-	VFMADD231PS (R15), Y2, Y10
-	VFMADD231PS (R15), Y3, Y11
-	ADDQ        $0x00000008, R14
-	JMP         loop
+	PREFETCHT1  (R8)
+	PREFETCHT0  512(SI)
+	PREFETCHT1  (R8)(DI*1)
+	PREFETCHT0  512(SI)(DI*1)
+	PREFETCHT1  (R8)(DI*2)
+	PREFETCHT0  512(SI)(DI*2)
+	PREFETCHT1  (R8)(R10*1)
+	PREFETCHT0  512(SI)(R10*1)
+	VMOVUPS     (SI), Y0
+	VMOVUPS     (SI)(DI*1), Y1
+	VMOVUPS     (SI)(DI*2), Y2
+	VMOVUPS     (SI)(R10*1), Y3
+	VFMADD231PS (DX), Y0, Y4
+	VFMADD231PS (DX), Y1, Y5
+	VFMADD231PS (DX), Y2, Y6
+	VFMADD231PS (DX), Y3, Y7
+	VFMADD231PS 64(DX), Y0, Y8
+	VFMADD231PS 64(DX), Y1, Y9
+	VFMADD231PS 64(DX), Y2, Y10
+	VFMADD231PS 64(DX), Y3, Y11
+	VMOVUPS     32(SI), Y0
+	VMOVUPS     32(SI)(DI*1), Y1
+	VMOVUPS     32(SI)(DI*2), Y2
+	VMOVUPS     32(SI)(R10*1), Y3
+	VFMADD231PS 32(DX), Y0, Y4
+	VFMADD231PS 32(DX), Y1, Y5
+	VFMADD231PS 32(DX), Y2, Y6
+	VFMADD231PS 32(DX), Y3, Y7
+	VFMADD231PS 96(DX), Y0, Y8
+	VFMADD231PS 96(DX), Y1, Y9
+	VFMADD231PS 96(DX), Y2, Y10
+	VFMADD231PS 96(DX), Y3, Y11
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, R8
+	ADDQ        BX, DX
+	SUBQ        $0x10, CX
+	JNZ         loop
+
+turn:
+	TESTQ AX, AX
+	JZ    sum
+	MOVQ  AX, CX
+	XORQ  AX, AX
+	MOVQ  next+56(FP), R8
+	JMP   loop
 
 sum:
 	VHADDPS      Y5, Y4, Y4
@@ -123,34 +154,30 @@ sum:
 	VHADDPS      Y6, Y4, Y4
 	VEXTRACTF128 $0x01, Y4, X3
 	VADDPS       X4, X3, X3
-	VMOVUPS      X3, (R8)
+	VMOVUPS      X3, (R9)
 	VHADDPS      Y9, Y8, Y8
 	VHADDPS      Y11, Y10, Y10
 	VHADDPS      Y10, Y8, Y8
 	VEXTRACTF128 $0x01, Y8, X3
 	VADDPS       X8, X3, X3
-	VMOVUPS      X3, 16(R8)
+	VMOVUPS      X3, 16(R9)
 	VZEROUPPER
 	RET
 
-// func dot3x4AVX2(k int, x *float32, ldx int, w *float32, ldw int, next *float32, out *float32)
+// func dot3x4AVX2(k int, first int, x *float32, step int, w *float32, ldw int, ahead *float32, next *float32, out *float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·dot3x4AVX2(SB), NOSPLIT, $0-56
+TEXT ·dot3x4AVX2(SB), NOSPLIT, $0-72
 	MOVQ   k+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   ldx+16(FP), DX
-	MOVQ   w+24(FP), BX
-	MOVQ   ldw+32(FP), SI
-	MOVQ   next+40(FP), DI
-	MOVQ   out+48(FP), R8
-	SHLQ   $0x02, DX
-	SHLQ   $0x02, SI
-	LEAQ   (BX)(SI*1), R9
-	LEAQ   (R9)(SI*1), R10
-	LEAQ   (R10)(SI*1), R11
-	LEAQ   (DI)(SI*1), R12
-	LEAQ   (R12)(SI*1), R13
-	LEAQ   (R13)(SI*1), SI
+	MOVQ   first+8(FP), CX
+	MOVQ   x+16(FP), DX
+	MOVQ   step+24(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   ldw+40(FP), DI
+	MOVQ   ahead+48(FP), R8
+	MOVQ   out+64(FP), R9
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R10
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
@@ -163,40 +190,64 @@ TEXT ·dot3x4AVX2(SB), NOSPLIT, $0-56
 	VXORPS Y13, Y13, Y13
 	VXORPS Y14, Y14, Y14
 	VXORPS Y15, Y15, Y15
-	XORQ   R14, R14
+	SUBQ   CX, AX
+	TESTQ  CX, CX
+	JZ     turn
 
 loop:
-	CMPQ        R14, AX
-	JGE         sum
-	PREFETCHT0  512(BX)(R14*4)
-	PREFETCHT1  (DI)(R14*4)
-	VMOVUPS     (BX)(R14*4), Y0
-	PREFETCHT0  512(R9)(R14*4)
-	PREFETCHT1  (R12)(R14*4)
-	VMOVUPS     (R9)(R14*4), Y1
-	PREFETCHT0  512(R10)(R14*4)
-	PREFETCHT1  (R13)(R14*4)
-	VMOVUPS     (R10)(R14*4), Y2
-	PREFETCHT0  512(R11)(R14*4)
-	PREFETCHT1  (SI)(R14*4)
-	VMOVUPS     (R11)(R14*4), Y3
-	LEAQ        (CX)(R14*4), R15
-	VFMADD231PS (R15), Y0, Y4
-	VFMADD231PS (R15), Y1, Y5
-	VFMADD231PS (R15), Y2, Y6
-	VFMADD231PS (R15), Y3, Y7
-	ADDQ        DX, R15
-	VFMADD231PS (R15), Y0, Y8
-	VFMADD231PS (R15), Y1, Y9
-	VFMADD231PS (R15), Y2, Y10
-	VFMADD231PS (R15), Y3, Y11
-	ADDQ        DX, R15
-	VFMADD231PS (R15), Y0, Y12
-	VFMADD231PS (R15), Y1, Y13
-	VFMADD231PS (R15), Y2, Y14
-	VFMADD231PS (R15), Y3, Y15
-	ADDQ        $0x00000008, R14
-	JMP         loop
+	PREFETCHT1  (R8)
+	PREFETCHT0  512(SI)
+	PREFETCHT1  (R8)(DI*1)
+	PREFETCHT0  512(SI)(DI*1)
+	PREFETCHT1  (R8)(DI*2)
+	PREFETCHT0  512(SI)(DI*2)
+	PREFETCHT1  (R8)(R10*1)
+	PREFETCHT0  512(SI)(R10*1)
+	VMOVUPS     (SI), Y0
+	VMOVUPS     (SI)(DI*1), Y1
+	VMOVUPS     (SI)(DI*2), Y2
+	VMOVUPS     (SI)(R10*1), Y3
+	VFMADD231PS (DX), Y0, Y4
+	VFMADD231PS (DX), Y1, Y5
+	VFMADD231PS (DX), Y2, Y6
+	VFMADD231PS (DX), Y3, Y7
+	VFMADD231PS 64(DX), Y0, Y8
+	VFMADD231PS 64(DX), Y1, Y9
+	VFMADD231PS 64(DX), Y2, Y10
+	VFMADD231PS 64(DX), Y3, Y11
+	VFMADD231PS 128(DX), Y0, Y12
+	VFMADD231PS 128(DX), Y1, Y13
+	VFMADD231PS 128(DX), Y2, Y14
+	VFMADD231PS 128(DX), Y3, Y15
+	VMOVUPS     32(SI), Y0
+	VMOVUPS     32(SI)(DI*1), Y1
+	VMOVUPS     32(SI)(DI*2), Y2
+	VMOVUPS     32(SI)(R10*1), Y3
+	VFMADD231PS 32(DX), Y0, Y4
+	VFMADD231PS 32(DX), Y1, Y5
+	VFMADD231PS 32(DX), Y2, Y6
+	VFMADD231PS 32(DX), Y3, Y7
+	VFMADD231PS 96(DX), Y0, Y8
+	VFMADD231PS 96(DX), Y1, Y9
+	VFMADD231PS 96(DX), Y2, Y10
+	VFMADD231PS 96(DX), Y3, Y11
+	VFMADD231PS 160(DX), Y0, Y12
+	VFMADD231PS 160(DX), Y1, Y13
+	VFMADD231PS 160(DX), Y2, Y14
+	VFMADD231PS 160(DX), Y3, Y15
+	ADDQ        $0x40, SI
+	ADDQ        $0x40, R8
+	ADDQ        BX, DX
+	SUBQ        $0x10, CX
+	JNZ         loop
+
+turn:
+	TESTQ AX, AX
+	JZ    sum
+	MOVQ  AX, CX
+	XORQ  AX, AX
+	MOVQ  next+56(FP), R8
+	JMP   loop
 
 sum:
 	VHADDPS      Y5, Y4, Y4
@@ -204,85 +255,100 @@ sum:
 	VHADDPS      Y6, Y4, Y4
 	VEXTRACTF128 $0x01, Y4, X3
 	VADDPS       X4, X3, X3
-	VMOVUPS      X3, (R8)
+	VMOVUPS      X3, (R9)
 	VHADDPS      Y9, Y8, Y8
 	VHADDPS      Y11, Y10, Y10
 	VHADDPS      Y10, Y8, Y8
 	VEXTRACTF128 $0x01, Y8, X3
 	VADDPS       X8, X3, X3
-	VMOVUPS      X3, 16(R8)
+	VMOVUPS      X3, 16(R9)
 	VHADDPS      Y13, Y12, Y12
 	VHADDPS      Y15, Y14, Y14
 	VHADDPS      Y14, Y12, Y12
 	VEXTRACTF128 $0x01, Y12, X3
 	VADDPS       X12, X3, X3
-	VMOVUPS      X3, 32(R8)
+	VMOVUPS      X3, 32(R9)
 	VZEROUPPER
 	RET
 
-// func rank4AVX2(m int, n int, a *float32, b *float32, ldb int, c *float32, ldc int)
+// func rank4AVX2(m int, n int, first int, a *float32, b *float32, ldb int, ahead *float32, next *float32, c *float32, ldc int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·rank4AVX2(SB), NOSPLIT, $0-56
-	MOVQ   m+0(FP), AX
-	MOVQ   n+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   b+24(FP), BX
-	MOVQ   ldb+32(FP), SI
-	MOVQ   c+40(FP), DI
-	MOVQ   ldc+48(FP), R8
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	IMUL3Q $0x04, SI, R10
+TEXT ·rank4AVX2(SB), NOSPLIT, $0-80
+	MOVQ  m+0(FP), AX
+	MOVQ  n+8(FP), CX
+	MOVQ  first+16(FP), DX
+	MOVQ  a+24(FP), BX
+	MOVQ  b+32(FP), SI
+	MOVQ  ldb+40(FP), DI
+	MOVQ  ahead+48(FP), R8
+	MOVQ  c+64(FP), R9
+	MOVQ  ldc+72(FP), R10
+	SHLQ  $0x02, DI
+	SHLQ  $0x02, R10
+	SUBQ  SI, R8
+	SUBQ  DX, CX
+	LEAQ  (DI)(DI*2), R11
+	TESTQ DX, DX
+	JZ    turn
 
 columns:
-	MOVQ       BX, R9
-	PREFETCHT0 512(R9)
-	PREFETCHT1 (R9)(R10*1)
-	VMOVUPS    (R9), Y0
-	VMOVUPS    32(R9), Y1
-	ADDQ       SI, R9
-	PREFETCHT0 512(R9)
-	PREFETCHT1 (R9)(R10*1)
-	VMOVUPS    (R9), Y2
-	VMOVUPS    32(R9), Y3
-	ADDQ       SI, R9
-	PREFETCHT0 512(R9)
-	PREFETCHT1 (R9)(R10*1)
-	VMOVUPS    (R9), Y4
-	VMOVUPS    32(R9), Y5
-	ADDQ       SI, R9
-	PREFETCHT0 512(R9)
-	PREFETCHT1 (R9)(R10*1)
-	VMOVUPS    (R9), Y6
-	VMOVUPS    32(R9), Y7
-	MOVQ       AX, R9
-	MOVQ       DX, R11
-	MOVQ       DI, R12
+	MOVQ       SI, R12
+	PREFETCHT0 512(R12)
+	VMOVUPS    (R12), Y0
+	VMOVUPS    32(R12), Y1
+	PREFETCHT0 512(R12)(DI*1)
+	VMOVUPS    (R12)(DI*1), Y2
+	VMOVUPS    32(R12)(DI*1), Y3
+	PREFETCHT0 512(R12)(DI*2)
+	VMOVUPS    (R12)(DI*2), Y4
+	VMOVUPS    32(R12)(DI*2), Y5
+	PREFETCHT0 512(R12)(R11*1)
+	VMOVUPS    (R12)(R11*1), Y6
+	VMOVUPS    32(R12)(R11*1), Y7
+	LEAQ       (SI)(R8*1), R12
+	PREFETCHT1 (R12)
+	PREFETCHT1 (R12)(DI*1)
+	PREFETCHT1 (R12)(DI*2)
+	PREFETCHT1 (R12)(R11*1)
+	MOVQ       AX, R12
+	MOVQ       BX, R13
+	MOVQ       R9, R14
 
 rows:
-	VMOVUPS      (R12), Y8
-	VMOVUPS      32(R12), Y9
-	VBROADCASTSS (R11), Y10
+	VMOVUPS      (R14), Y8
+	VMOVUPS      32(R14), Y9
+	VBROADCASTSS (R13), Y10
 	VFMADD231PS  Y0, Y10, Y8
 	VFMADD231PS  Y1, Y10, Y9
-	VBROADCASTSS 4(R11), Y10
+	VBROADCASTSS 4(R13), Y10
 	VFMADD231PS  Y2, Y10, Y8
 	VFMADD231PS  Y3, Y10, Y9
-	VBROADCASTSS 8(R11), Y10
+	VBROADCASTSS 8(R13), Y10
 	VFMADD231PS  Y4, Y10, Y8
 	VFMADD231PS  Y5, Y10, Y9
-	VBROADCASTSS 12(R11), Y10
+	VBROADCASTSS 12(R13), Y10
 	VFMADD231PS  Y6, Y10, Y8
 	VFMADD231PS  Y7, Y10, Y9
-	VMOVUPS      Y8, (R12)
-	VMOVUPS      Y9, 32(R12)
-	ADDQ         $0x10, R11
-	ADDQ         R8, R12
-	DECQ         R9
+	VMOVUPS      Y8, (R14)
+	VMOVUPS      Y9, 32(R14)
+	ADDQ         $0x10, R13
+	ADDQ         R10, R14
+	DECQ         R12
 	JNZ          rows
-	ADDQ         $0x00000040, BX
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x00000010, CX
+	ADDQ         $0x40, SI
+	ADDQ         $0x40, R9
+	SUBQ         $0x10, DX
 	JNZ          columns
+
+turn:
+	TESTQ CX, CX
+	JZ    done
+	MOVQ  CX, DX
+	XORQ  CX, CX
+	MOVQ  next+56(FP), R8
+	SUBQ  SI, R8
+	JMP   columns
+
+done:
 	VZEROUPPER
 	RET

@@ -4,50 +4,58 @@
 
 package asm
 
-// dot1x4AVX512 sets out[4i+j] to the sum of x[i·ldx+p]·w[j·ldw+p] over p < k,
-// i < 1, j < 4; k is a multiple of 16. As much of next as of w is prefetched.
+// dot1x4AVX512 sets out[4i+j] to the sum of x[p/16·step+16i+p%16]·w[j·ldw+p] over p < k,
+// i < 1, j < 4; k and first ≤ k are multiples of 16. Meanwhile four rows of
+// ahead, first long, are prefetched, and then of next, k-first long.
 //
 //go:noescape
-func dot1x4AVX512(k int, x *float32, ldx int, w *float32, ldw int, next *float32, out *float32)
+func dot1x4AVX512(k int, first int, x *float32, step int, w *float32, ldw int, ahead *float32, next *float32, out *float32)
 
-// dot2x4AVX512 sets out[4i+j] to the sum of x[i·ldx+p]·w[j·ldw+p] over p < k,
-// i < 2, j < 4; k is a multiple of 16. As much of next as of w is prefetched.
+// dot2x4AVX512 sets out[4i+j] to the sum of x[p/16·step+16i+p%16]·w[j·ldw+p] over p < k,
+// i < 2, j < 4; k and first ≤ k are multiples of 16. Meanwhile four rows of
+// ahead, first long, are prefetched, and then of next, k-first long.
 //
 //go:noescape
-func dot2x4AVX512(k int, x *float32, ldx int, w *float32, ldw int, next *float32, out *float32)
+func dot2x4AVX512(k int, first int, x *float32, step int, w *float32, ldw int, ahead *float32, next *float32, out *float32)
 
-// dot3x4AVX512 sets out[4i+j] to the sum of x[i·ldx+p]·w[j·ldw+p] over p < k,
-// i < 3, j < 4; k is a multiple of 16. As much of next as of w is prefetched.
+// dot3x4AVX512 sets out[4i+j] to the sum of x[p/16·step+16i+p%16]·w[j·ldw+p] over p < k,
+// i < 3, j < 4; k and first ≤ k are multiples of 16. Meanwhile four rows of
+// ahead, first long, are prefetched, and then of next, k-first long.
 //
 //go:noescape
-func dot3x4AVX512(k int, x *float32, ldx int, w *float32, ldw int, next *float32, out *float32)
+func dot3x4AVX512(k int, first int, x *float32, step int, w *float32, ldw int, ahead *float32, next *float32, out *float32)
 
-// dot4x4AVX512 sets out[4i+j] to the sum of x[i·ldx+p]·w[j·ldw+p] over p < k,
-// i < 4, j < 4; k is a multiple of 16. As much of next as of w is prefetched.
+// dot4x4AVX512 sets out[4i+j] to the sum of x[p/16·step+16i+p%16]·w[j·ldw+p] over p < k,
+// i < 4, j < 4; k and first ≤ k are multiples of 16. Meanwhile four rows of
+// ahead, first long, are prefetched, and then of next, k-first long.
 //
 //go:noescape
-func dot4x4AVX512(k int, x *float32, ldx int, w *float32, ldw int, next *float32, out *float32)
+func dot4x4AVX512(k int, first int, x *float32, step int, w *float32, ldw int, ahead *float32, next *float32, out *float32)
 
-// dot5x4AVX512 sets out[4i+j] to the sum of x[i·ldx+p]·w[j·ldw+p] over p < k,
-// i < 5, j < 4; k is a multiple of 16. As much of next as of w is prefetched.
+// dot5x4AVX512 sets out[4i+j] to the sum of x[p/16·step+16i+p%16]·w[j·ldw+p] over p < k,
+// i < 5, j < 4; k and first ≤ k are multiples of 16. Meanwhile four rows of
+// ahead, first long, are prefetched, and then of next, k-first long.
 //
 //go:noescape
-func dot5x4AVX512(k int, x *float32, ldx int, w *float32, ldw int, next *float32, out *float32)
+func dot5x4AVX512(k int, first int, x *float32, step int, w *float32, ldw int, ahead *float32, next *float32, out *float32)
 
-// dot6x4AVX512 sets out[4i+j] to the sum of x[i·ldx+p]·w[j·ldw+p] over p < k,
-// i < 6, j < 4; k is a multiple of 16. As much of next as of w is prefetched.
+// dot6x4AVX512 sets out[4i+j] to the sum of x[p/16·step+16i+p%16]·w[j·ldw+p] over p < k,
+// i < 6, j < 4; k and first ≤ k are multiples of 16. Meanwhile four rows of
+// ahead, first long, are prefetched, and then of next, k-first long.
 //
 //go:noescape
-func dot6x4AVX512(k int, x *float32, ldx int, w *float32, ldw int, next *float32, out *float32)
+func dot6x4AVX512(k int, first int, x *float32, step int, w *float32, ldw int, ahead *float32, next *float32, out *float32)
 
 // rank4AVX512 adds a[4·i+p]·b[p·ldb+j], p = 0 to 3 in turn, to c[i·ldc+j] for i < m,
-// j < n; n is a multiple of 32, m and n are positive.
+// j < n; m is positive, n and first ≤ n are multiples of 16, n is positive. Meanwhile
+// 4 rows of ahead, first long, are prefetched, and then of next, n-first long.
 //
 //go:noescape
-func rank4AVX512(m int, n int, a *float32, b *float32, ldb int, c *float32, ldc int)
+func rank4AVX512(m int, n int, first int, a *float32, b *float32, ldb int, ahead *float32, next *float32, c *float32, ldc int)
 
 // rank8AVX512 adds a[8·i+p]·b[p·ldb+j], p = 0 to 7 in turn, to c[i·ldc+j] for i < m,
-// j < n; n is a multiple of 32, m and n are positive.
+// j < n; m is positive, n and first ≤ n are multiples of 16, n is positive. Meanwhile
+// 8 rows of ahead, first long, are prefetched, and then of next, n-first long.
 //
 //go:noescape
-func rank8AVX512(m int, n int, a *float32, b *float32, ldb int, c *float32, ldc int)
+func rank8AVX512(m int, n int, first int, a *float32, b *float32, ldb int, ahead *float32, next *float32, c *float32, ldc int)

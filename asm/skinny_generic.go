@@ -1,17 +1,19 @@
 package asm
 
-func dotRowsGeneric(m, k int, x []float32, ldx int, w []float32, ldw int, out *[4 * MaxDotRows]float32) {
-	w0 := w[:k]
-	w1 := w[ldw:][:k]
-	w2 := w[2*ldw:][:k]
-	w3 := w[3*ldw:][:k]
+func dotRowsGeneric(m, k int, x []float32, step int, w []float32, ldw int, out *[4 * MaxDotRows]float32) {
 	for i := range m {
 		var s0, s1, s2, s3 float32
-		for p, v := range x[i*ldx:][:k] {
-			s0 += v * w0[p]
-			s1 += v * w1[p]
-			s2 += v * w2[p]
-			s3 += v * w3[p]
+		for p := 0; p < k; p += dotLine {
+			w0 := (*[dotLine]float32)(w[p:])
+			w1 := (*[dotLine]float32)(w[ldw+p:])
+			w2 := (*[dotLine]float32)(w[2*ldw+p:])
+			w3 := (*[dotLine]float32)(w[3*ldw+p:])
+			for q, v := range (*[dotLine]float32)(x[p/dotLine*step+dotLine*i:]) {
+				s0 += v * w0[q]
+				s1 += v * w1[q]
+				s2 += v * w2[q]
+				s3 += v * w3[q]
+			}
 		}
 		out[4*i], out[4*i+1], out[4*i+2], out[4*i+3] = s0, s1, s2, s3
 	}

@@ -1,9 +1,6 @@
 package gemm
 
-import (
-	"crema/asm"
-	"crema/internal/par"
-)
+import "crema/internal/par"
 
 // Balance returns how evenly Sgemm of such a product is spread over a number of
 // workers: the work of the busiest over the mean, at least 1. The work is
@@ -14,6 +11,9 @@ func Balance(transA, transB Transpose, m, n, k, workers int) float64 {
 		return 1
 	}
 	j := &job{transA: transA, transB: transB, m: m, n: n, k: k, threads: max(workers, 1)}
+	if j.turned() {
+		j.turn()
+	}
 	cost := func(task int) float64 {
 		i0, i1, j0, j1 := j.part(task)
 		return float64(max(j.cost(i1-i0, j1-j0), 0))
@@ -37,9 +37,9 @@ func Balance(transA, transB Transpose, m, n, k, workers int) float64 {
 
 // SGDOuterBalance is the same of SGDOuter.
 func SGDOuterBalance(m, n, k, workers int) float64 {
-	j := outerJob{m: m, n: n, k: k}
-	j.tasks = min(ceilDiv(m, asm.OuterRows), outerTasks)
-	return ratio(par.Balance(workers, j.tasks, func(task int) float64 {
+	j := outerJob{m: m, n: n, k: k, threads: max(workers, 1)}
+	j.split()
+	return ratio(par.Balance(j.threads, j.tasks, func(task int) float64 {
 		lo, hi := j.rows(task)
 		return float64(hi - lo)
 	}))

@@ -10,9 +10,19 @@ import (
 // row by row (4 MB): they lie in the level-3 cache.
 const packedRows = 1 << 20
 
+// shallow is the depth up to which transposing a panel of B takes as long as a
+// tile or two.
+const shallow = 64
+
+// brief is the number of multiply-adds up to which a product is over before it
+// pays that a worker that is held up leaves tasks to the others: some
+// milliseconds.
+const brief = 1 << 29
+
 // split cuts the product into tasks, rowGroups × colGroups parts of C that are
 // about equal. Each packs the parts of A and B it needs, so the fewer the
-// better; but with several for each worker a late one matters less.
+// better; but with several for each worker a late one matters less, if the
+// product takes long. The choice does not change the result.
 func (j *job) split() {
 	threads := j.threads
 	if threads <= 0 {
@@ -23,25 +33,38 @@ func (j *job) split() {
 		return
 	}
 	nr := asm.Sgemm().NR
-	least := j.cost(j.m, j.n) / threads
 	// longest is what a worker does if it takes as many of r×c tasks as any.
 	longest := func(r, c int) int {
 		return j.cost(ceilDiv(j.m, r), ceilDiv(ceilDiv(j.n, c), nr)*nr) * ceilDiv(r*c, threads)
 	}
-	for _, each := range [...]int{4, 2, 1} {
-		tasks := each * threads
-		best := 0
+	type cut struct{ work, r, c int }
+	var cuts [3]cut
+	var least int
+	for i := range cuts {
+		each := 4 >> i
+		if j.m*j.n*j.k <= brief {
+			each = 1 << i
+		}
+		tasks, best := each*threads, &cuts[i]
 		for r := 1; r <= tasks; r++ {
 			c := tasks / r
 			if r*c != tasks {
 				continue
 			}
-			if w := longest(r, c); best == 0 || w < best {
-				best, j.rowGroups, j.colGroups = w, r, c
+			// Parts one below the other share no cache lines of C. But each would
+			// transpose all of B.
+			if w := longest(r, c); best.work == 0 || w < best.work || w == best.work && !bool(j.transB) {
+				*best = cut{w, r, c}
 			}
 		}
-		if best <= least+least/64 {
-			return
+		if least == 0 || best.work < least {
+			least = best.work
+		}
+	}
+	for _, c := range cuts {
+		if c.work <= least+least/64 {
+			j.rowGroups, j.colGroups = c.r, c.c
+			break
 		}
 	}
 	// Columns go in whole panels, of which there may be too few for parts of
@@ -59,10 +82,11 @@ func (j *job) split() {
 }
 
 // cost estimates the time of m×n elements of C for each of k: that of 16
-// multiply-adds is 8, that of packing an element 2, or 5 if it is transposed.
+// multiply-adds is 8, that of packing an element of A 2, of B, which tiles pack
+// on the way, 1, or 5 if it is transposed.
 func (j *job) cost(m, n int) int {
-	const copying, transposition = 2, 5
-	a, b := transposition, copying
+	const onTheWay, copying, transposition = 1, 2, 5
+	a, b := transposition, onTheWay
 	if j.transA {
 		a = copying
 	}
@@ -85,30 +109,34 @@ type blocking struct {
 	depth     int  // rows of B at a time
 	byRows    bool // the order: see the package's documentation
 	rowBlocks int  // blocks of rows
-	width     int  // columns of a block, if C is made by rows
+	width     int  // columns of a packed block of B
+	once      bool // which is all columns: no panel of A is used again
 	// Elements of packed A and B, whole cache lines.
 	sizeA, sizeB int
 }
 
 // blocking fits parts of up to m×n elements.
 func (j *job) blocking(kern *asm.Kernel, m, n int) blocking {
-	const line = 64 / 4
 	lines := func(n int) int { return ceilDiv(n, line) * line }
-	b := blocking{depth: ceilDiv(j.k, ceilDiv(j.k, kern.KC))}
+	b := blocking{depth: depthOf(j.k, kern.KC)}
 	near := cpu.L2() / 2 / 4 // elements of a block that is to stay in the level-2 cache
 	// If C is made by columns B is packed for every block of rows, which costs
-	// little unless it is transposed. Of a tall product, A is most to pack.
-	b.byRows = bool(j.transB) && m*b.depth > near || bool(j.transA) && m >= n
-	colBlocks, keep := 1, kern.NR
-	b.rowBlocks = ceilDiv(m*b.depth, near)
-	if b.byRows {
-		b.rowBlocks, colBlocks = ceilDiv(m*b.depth, packedRows), ceilDiv(n*b.depth, near)
+	// little unless it is transposed; then A may as well pass by, above all if it
+	// can be packed on the way. Of a tall product, A is most to pack. In a shallow
+	// one the transposition of B is best done without tiles in between.
+	b.byRows = bool(j.transB) && (bool(j.transA) || m*b.depth > near || j.k <= shallow) || bool(j.transA) && m >= 2*n
+	if !b.byRows {
+		b.rowBlocks, b.width = ceilDiv(m*b.depth, near), kern.NR
+		b.sizeA, b.sizeB = lines(ceilDiv(m, b.rowBlocks)*b.depth), lines(kern.NR*b.depth)
+		return b
 	}
-	b.width = ceilDiv(ceilDiv(n, colBlocks), kern.NR) * kern.NR
-	if b.byRows {
-		keep = b.width
+	b.rowBlocks = ceilDiv(m*b.depth, packedRows)
+	b.width = ceilDiv(ceilDiv(n, ceilDiv(n*b.depth, near)), kern.NR) * kern.NR
+	rows := ceilDiv(m, b.rowBlocks)
+	if b.once = b.width >= n; b.once {
+		b.rowBlocks, rows = 1, kern.MR
 	}
-	b.sizeA, b.sizeB = lines(ceilDiv(m, b.rowBlocks)*b.depth), lines(keep*b.depth)
+	b.sizeA, b.sizeB = lines(rows*b.depth), lines(b.width*b.depth)
 	return b
 }
 
@@ -187,7 +215,11 @@ type tiles struct {
 // panel returns the first row of panel i of A, its height and its place.
 func (t *tiles) panel(i int) (first, height int, dst []float32) {
 	lo, hi := part(t.m, t.panels, i)
-	return t.i0 + lo, hi - lo, t.ap[lo*t.kc:]
+	first, height, dst = t.i0+lo, hi-lo, t.ap
+	if !t.cut.once {
+		dst = dst[lo*t.kc:]
+	}
+	return first, height, dst
 }
 
 // columns computes n columns of C from j0 on, a panel of B after the other,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"crema/asm"
+	"crema/internal/hugepage"
 	"crema/internal/kerneltest"
 	"crema/internal/par"
 )
@@ -20,7 +21,7 @@ func BenchmarkFC(b *testing.B) {
 	const batch = 6
 	for _, size := range [][2]int{{4096, 25088}, {4096, 4096}} {
 		n, k := size[0], size[1]
-		w, h := make([]float32, n*k), make([]float32, n*k)
+		w, h := hugepage.Make(n*k), hugepage.Make(n*k) // as layers have them
 		x, y := make([]float32, batch*k), make([]float32, batch*n)
 		kerneltest.Normals(1, x)
 		kerneltest.Normals(2, y)

@@ -86,9 +86,8 @@ type job struct {
 	colGroups int
 	cut       blocking
 	scratch   []float32 // for the packed operands of all parts, if there are few
-	rows      []float32 // op(A) of a skinny product
-	ldr       int       // distance of the rows, if B is transposed
-	depth     int       // rows of B that are added at a time, if B is not transposed
+	rows      []float32 // op(A) of a skinny product, in blocks of columns
+	depth     int       // columns of a block
 }
 
 type phase int
@@ -124,12 +123,53 @@ func putJob(j *job) {
 }
 
 func (j *job) run() {
+	if j.turned() {
+		j.runTurned()
+		return
+	}
+	j.multiply()
+}
+
+func (j *job) multiply() {
 	if j.skinny() {
 		j.runSkinny()
 		return
 	}
 	j.phase = blockPhase
 	j.runBlocks()
+}
+
+// turned reports whether the product is computed as its transpose,
+// Cᵀ = op(B)ᵀ·op(A)ᵀ, because its few columns would fill the last panel of B
+// badly and its rows will not. It must be so deep, and C so small, that it costs
+// little to transpose C.
+func (j *job) turned() bool {
+	const deep, small = 128, 1 << 18
+	half := asm.Sgemm().NR / 2 // the width of a narrow tile
+	whole := func(n int) int { return ceilDiv(n, half) * half }
+	return j.k >= deep && j.m*j.n <= small && 8*whole(j.n)*j.m > 9*whole(j.m)*j.n
+}
+
+// turn makes the product its transpose, but for C.
+func (j *job) turn() {
+	j.transA, j.transB = !j.transB, !j.transA
+	j.m, j.n = j.n, j.m
+	j.a, j.b = j.b, j.a
+	j.lda, j.ldb = j.ldb, j.lda
+}
+
+// runTurned computes the transpose of the product and transposes it.
+func (j *job) runTurned() {
+	c, ldc := j.c, j.ldc
+	j.turn()
+	t, buf := packing.Get(j.m * j.n)
+	j.c, j.ldc = t, j.n
+	if j.beta != 0 {
+		asm.Transpose(j.n, j.m, c, ldc, t, j.n)
+	}
+	j.multiply()
+	asm.Transpose(j.m, j.n, t, j.n, c, ldc)
+	packing.Put(buf)
 }
 
 // Do does one task of the present phase.

@@ -179,8 +179,13 @@ func TestSgemmBlocks(t *testing.T) {
 		t.Skip("about values and bounds, and slow under the race detector")
 	}
 	depth := asm.Sgemm().KC
-	for _, tr := range transposes {
-		for _, s := range [][3]int{{cpu.L2()/4/depth + 1, 70, depth + 1}, {70, cpu.L2()/4/depth + 1, depth + 1}, {packedRows/64 + 1, 35, 64}} {
+	rows, columns := packedRows/depthOf(depth+1, depth)+1, cpu.L2()/2/4/depthOf(depth+1, depth)+1
+	for i, tr := range transposes {
+		sizes := [][3]int{{cpu.L2()/4/depth + 1, 70, depth + 1}, {70, cpu.L2()/4/depth + 1, depth + 1}, {packedRows/64 + 1, 35, 64}}
+		if i == 1 { // one suffices for what takes long
+			sizes = append(sizes, [3]int{rows, columns, depth + 1})
+		}
+		for _, s := range sizes {
 			o := newOperands(tr.a, tr.b, s[0], s[1], s[2], 0, heap, kerneltest.Integers)
 			want := o.reference(1, 1)
 			o.run(1, 1)
@@ -192,7 +197,7 @@ func TestSgemmBlocks(t *testing.T) {
 func TestSgemmSameBitsForAnyThreads(t *testing.T) {
 	kerneltest.EachISA(t, func(t *testing.T) {
 		for _, tr := range transposes {
-			for _, s := range [][3]int{{200, 300, 500}, {64, 1000, 100}, {6, 901, 1203}, {900, 5, 600}} {
+			for _, s := range [][3]int{{200, 300, 500}, {64, 1000, 100}, {6, 901, 1203}, {900, 5, 600}, {64, 27, 1500}} {
 				var want []float32
 				for _, threads := range []int{1, 2, 3, 7} {
 					o := newOperands(tr.a, tr.b, s[0], s[1], s[2], 0, heap, kerneltest.Normals)

@@ -40,29 +40,25 @@ func SGDOuter(s Step, m, n, k int, a []float32, lda int, b []float32, ldb int, h
 	checkMatrix(m, n, w, n)
 	j := getOuterJob()
 	*j = outerJob{step: s, m: m, n: n, k: k, a: a, lda: lda, h: h, w: w}
-	groups := ceilDiv(m, asm.OuterRows)
-	threads := 0
 	if m*n*k <= serial {
-		threads = 1
+		j.threads = 1
 	}
-	j.tasks = min(groups, outerTasks)
+	j.split()
 	var buf *par.Buffer
 	j.ldb = spread(n)
-	j.b, buf = packing.Get(k * j.ldb)
+	j.b, buf = apart(k*j.ldb, w)
 	for p := range k {
 		copy(j.b[p*j.ldb:][:n], b[p*ldb:])
 	}
-	par.Run(threads, j.tasks, j)
+	par.Run(j.threads, j.tasks, j)
 	packing.Put(buf)
 	putOuterJob(j)
 }
 
-// outerTasks is how many parts the rows are handed out in, at most.
-const outerTasks = 256
-
 type outerJob struct {
 	step     Step
 	m, n, k  int
+	threads  int // 0: all, until split
 	tasks    int
 	a, b     []float32 // b is a copy
 	lda, ldb int
@@ -93,9 +89,17 @@ func putOuterJob(j *outerJob) {
 	outerJobs.Unlock()
 }
 
-// rows returns one part of the rows.
+// split cuts the rows into tasks.
+func (j *outerJob) split() {
+	if j.threads <= 0 {
+		j.threads = par.Threads()
+	}
+	j.tasks = min(ceilDiv(j.m, asm.OuterRows), tasksPerWorker*j.threads)
+}
+
+// rows returns the rows of a task.
 func (j *outerJob) rows(task int) (lo, hi int) {
-	lo, hi = part(ceilDiv(j.m, asm.OuterRows), j.tasks, task)
+	lo, hi = part(ceilDiv(j.m, asm.OuterRows), j.tasks, spreadTask(task, j.tasks, j.threads))
 	return lo * asm.OuterRows, min(hi*asm.OuterRows, j.m)
 }
 

@@ -28,7 +28,7 @@ func (p *Packed) Reset(m, k int) {
 	kern := asm.Sgemm()
 	p.kern, p.m, p.k = kern, m, k
 	p.mr = ceilDiv(m, ceilDiv(m, kern.MR))
-	p.depth = ceilDiv(k, ceilDiv(k, kern.KC))
+	p.depth = depthOf(k, kern.KC)
 	p.data, p.buf = packing.Get(m * k)
 }
 
@@ -148,5 +148,15 @@ func (p *Packed) BlockWidth() int {
 
 // PanelSize returns the number of elements a packed block of n columns takes.
 func (p *Packed) PanelSize(n int) int { return ceilDiv(n, p.kern.NR) * p.kern.NR * p.depth }
+
+// line is the number of elements in a cache line.
+const line = 64 / 4
+
+// depthOf cuts a depth of k evenly into blocks of at most most. They begin with
+// cache lines: of rows that lie a large power of two apart, of which the cache
+// holds few lines, each is then read once.
+func depthOf(k, most int) int {
+	return min(ceilDiv(ceilDiv(k, ceilDiv(k, most)), line)*line, most)
+}
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }

@@ -118,7 +118,7 @@ func TestTables(t *testing.T) {
 	o := &options{full: true}
 	for name, want := range map[string][]string{
 		"sgemm": {"squares 2.00, VGG-16's shapes 2.00.", "| geometric mean | 2.00 | 2.00 | 2.00 | 2.00 |", "| 2048 NN | 17 | 9 | 6 | 2 | 2.00 |"},
-		"fc":    {"| read | 1000.00 |", "| fc6 weights + update | 1000.00 | 2000.00 | 3000.00 | 2.00 | 1.6 | 100 |", "| fc7 forward |"},
+		"fc":    {"| fc6 read | 1000.00 |", "| fc7 read-modify-write | 1000.00 |", "| fc6 weights + update | 1000.00 | 2000.00 | 3000.00 | 2.00 | 1.6 | 100 |", "| fc7 forward |"},
 		"conv":  {"| conv5_1 weights |", "by crema; by oneDNN", "ratios: 2.00, forward 2.00, data 2.00, weights 2.00.", "crema 38.000 s, oneDNN 76.000 s"},
 		"vgg":   {"| crema | 1.000 | 1.000 | 1.000 | by crema |", "| fastest PyTorch over crema | 2.00 | 2.00 | 2.00 |"},
 	} {

@@ -186,15 +186,21 @@ func sgemmTasks(o *options) []task {
 	return all
 }
 
-// The arrays that measure the memory are as large as fc6's weights.
-const fc6 = 25088 * 4096
+// What limits a fully connected layer, in the names of tasks.
+const (
+	readLimit   = " read"
+	modifyLimit = " read-modify-write"
+)
 
 func fcTasks(*options) []task {
-	all := []task{
-		{name: "read", bytes: 4 * fc6, request: map[string]string{ours: fmt.Sprint("read ", fc6)}, heavy: true},
-		{name: "read-modify-write", bytes: 16 * fc6, request: map[string]string{ours: fmt.Sprint("rmw ", fc6)}, heavy: true},
-	}
+	var all []task
 	for _, f := range bench.FCs(6) {
+		// Arrays as large as the layer's weights, and the same memory: of small
+		// ones a part is still in the level-3 cache.
+		n := f.In * f.Out
+		all = append(all,
+			task{name: f.Name + readLimit, bytes: 4 * float64(n), request: map[string]string{ours: fmt.Sprint("read ", n)}, heavy: true},
+			task{name: f.Name + modifyLimit, bytes: 16 * float64(n), request: map[string]string{ours: fmt.Sprint("rmw ", n)}, heavy: true})
 		for _, d := range bench.Directions {
 			g := f.GEMM(d)
 			t := task{name: g.Name, flops: g.Flops(), bytes: 4 * float64(f.In*f.Out), def: gemmRequest(g)}

@@ -220,9 +220,10 @@ func fcTable(b *strings.Builder, _ *options, r *results) {
 		if t.flops == 0 {
 			limit[t.name] = speed
 		} else {
-			bound := limit["read"]
-			if strings.HasSuffix(t.name, "update") {
-				bound = limit["read-modify-write"]
+			layer, direction, _ := strings.Cut(t.name, " ")
+			bound := limit[layer+readLimit]
+			if strings.HasSuffix(direction, "update") {
+				bound = limit[layer+modifyLimit]
 			}
 			ratioCell, percent = fmt.Sprintf("%.2f", ratio), fmt.Sprintf("%.0f", 100*speed/bound)
 		}

@@ -22,37 +22,69 @@ func main() {
 		rows()
 		transpose()
 	case "avx2":
-		rowsAVX2()
-		transposeAVX2(6)
-		transposeAVX2(8)
+		rowsAVX2(1)
+		rowsAVX2(2)
+		for _, rows := range []int{4, 5, 6, 8} {
+			transposeAVX2(rows)
+		}
 	default:
 		log.Fatalf("pack: -isa %q is neither avx512 nor avx2", *isa)
 	}
 	Generate()
 }
 
-// rowsAVX2 emits the copy of a strip of whole rows of 16.
-func rowsAVX2() {
-	TEXT("packRowsAVX2", NOSPLIT, "func(n int, src *float32, lds int, dst *float32, ldd int)")
+// rowsAVX2 emits the copy of a strip of rows of one or two vectors.
+func rowsAVX2(vecs int) {
+	width := 8 * vecs
+	name := fmt.Sprintf("packRows%dAVX2", width)
+	TEXT(name, NOSPLIT, "func(n, lo, hi int, src *float32, off, lds int, dst *float32, ldd int)")
 	Pragma("noescape")
-	Doc("packRowsAVX2 copies n > 0 rows of 16 columns, and prefetches the next n.")
+	Doc(fmt.Sprintf("%s copies n > 0 rows of %d columns from src+off (which may lie before", name, width),
+		"src). Only columns lo to hi-1 are read, the others count as zero; all are written.",
+		"The next n rows are prefetched.")
 	n := Load(Param("n"), GP64())
+	lo, err := Param("lo").Resolve()
+	if err != nil {
+		log.Fatal(err)
+	}
+	hi, err := Param("hi").Resolve()
+	if err != nil {
+		log.Fatal(err)
+	}
+	iota := GLOBL("columns"+name, RODATA|NOPTR)
+	for i := range width {
+		DATA(4*i, U32(i))
+	}
+	first, end := YMM(), YMM()
+	VPBROADCASTD(lo.Addr, first)
+	VPBROADCASTD(hi.Addr, end)
+	var load [2]reg.VecVirtual
+	for v := range vecs {
+		column, before := YMM(), YMM()
+		load[v] = YMM()
+		VMOVDQU(iota.Offset(32*v), column)
+		VPCMPGTD(column, first, before)
+		VPCMPGTD(column, end, load[v])
+		VPANDN(load[v], before, load[v])
+	}
 	src := Load(Param("src"), GP64())
+	off := Load(Param("off"), GP64())
 	lds := Load(Param("lds"), GP64())
 	dst := Load(Param("dst"), GP64())
 	ldd := Load(Param("ldd"), GP64())
 	SHLQ(U8(2), lds)
 	SHLQ(U8(2), ldd)
+	LEAQ(Mem{Base: src, Index: off, Scale: 4}, src)
 	next := GP64()
 	MOVQ(n, next)
 	IMULQ(lds, next)
-	y0, y1 := YMM(), YMM()
 	Label("loop")
 	PREFETCHT1(Mem{Base: src, Index: next, Scale: 1})
-	VMOVUPS(Mem{Base: src}, y0)
-	VMOVUPS(Mem{Base: src, Disp: 32}, y1)
-	VMOVUPS(y0, Mem{Base: dst})
-	VMOVUPS(y1, Mem{Base: dst, Disp: 32})
+	for v := range vecs {
+		y := YMM()
+		VMASKMOVPS(Mem{Base: src, Disp: 32 * v}, load[v], y)
+		VMOVUPS(y, Mem{Base: dst, Disp: 32 * v})
+	}
 	ADDQ(lds, src)
 	ADDQ(ldd, dst)
 	DECQ(n)
@@ -61,93 +93,165 @@ func rowsAVX2() {
 	RET()
 }
 
-// transposeAVX2 emits the transposition of a strip of 8 rows, or of the 6 of a
-// panel of A, in blocks of eight columns.
+// transposeAVX2 emits the transposition of a strip of 4 to 8 rows. Those of 5 to
+// 7 are panels of A, where each column is followed by the next: whole vectors are
+// stored, and what they put into the next column is overwritten with it.
 func transposeAVX2(rows int) {
 	name := fmt.Sprintf("transpose%dAVX2", rows)
-	TEXT(name, NOSPLIT, "func(cols int, src *float32, lds int, dst *float32, ldd int)")
+	overlap := rows > 4 && rows < 8
+	sig := "func(cols int, src *float32, lds int, dst *float32, ldd int)"
+	column := "c·ldd"
+	if overlap {
+		sig = "func(cols int, src *float32, lds int, dst *float32)"
+		column = fmt.Sprintf("%d·c", rows)
+	}
+	TEXT(name, NOSPLIT, sig)
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s sets dst[c·ldd+r] = src[r·lds+c] for r < %d, c < cols; cols is a", name, rows),
-		"positive multiple of 8. The next rows are prefetched.")
+	Doc(fmt.Sprintf("%s sets dst[%s+r] = src[r·lds+c] for r < %d, c < cols; cols is", name, column, rows),
+		"positive. Nothing else is read or written. The next rows are prefetched.")
 	cols := Load(Param("cols"), GP64())
 	src := Load(Param("src"), GP64())
 	lds := Load(Param("lds"), GP64())
 	dst := Load(Param("dst"), GP64())
-	ldd := Load(Param("ldd"), GP64())
 	SHLQ(U8(2), lds)
-	SHLQ(U8(2), ldd)
-	p, next := GP64(), GP64()
-	IMUL3Q(U8(rows), lds, next)
-	Label("block")
-	MOVQ(src, p)
-	var row, pair, quad [8]reg.VecVirtual
-	for r := range rows {
-		row[r] = YMM()
-		VMOVUPS(Mem{Base: p}, row[r])
-		PREFETCHT1(Mem{Base: p, Index: next, Scale: 1})
-		if r < rows-1 {
-			ADDQ(lds, p)
+	lds3, below := GP64(), GP64()
+	LEAQ(Mem{Base: lds, Index: lds, Scale: 2}, lds3)
+	LEAQ(Mem{Base: src, Index: lds, Scale: 4}, below)
+	row := func(r, disp int) Mem {
+		m := Mem{Base: src, Disp: disp}
+		if r >= 4 {
+			m.Base = below
 		}
-	}
-	for r := 0; r < rows; r += 2 {
-		pair[r], pair[r+1] = YMM(), YMM()
-		VUNPCKLPS(row[r+1], row[r], pair[r])
-		VUNPCKHPS(row[r+1], row[r], pair[r+1])
-	}
-	Comment("Each 128-bit half: four rows of column j below, of column j+4 above.")
-	for j := range 4 {
-		quad[j] = YMM()
-		if j%2 == 0 {
-			VUNPCKLPD(pair[2+j/2], pair[j/2], quad[j])
-		} else {
-			VUNPCKHPD(pair[2+j/2], pair[j/2], quad[j])
+		switch r % 4 {
+		case 1, 2:
+			m.Index, m.Scale = lds, uint8(r%4)
+		case 3:
+			m.Index, m.Scale = lds3, 1
 		}
+		return m
 	}
-	if rows == 8 {
-		for j := range 4 {
-			quad[4+j] = YMM()
-			if j%2 == 0 {
-				VUNPCKLPD(pair[6+j/2], pair[4+j/2], quad[4+j])
-			} else {
-				VUNPCKHPD(pair[6+j/2], pair[4+j/2], quad[4+j])
-			}
-		}
+	var ldd, ldd3 reg.Register
+	if !overlap {
+		ldd = Load(Param("ldd"), GP64())
+		SHLQ(U8(2), ldd)
+		ldd3 = GP64()
+		LEAQ(Mem{Base: ldd, Index: ldd, Scale: 2}, ldd3)
 	}
-	for half := range 2 {
-		var rest [2]reg.VecVirtual // rows 4 and 5 of columns 0,1 and 2,3 of the half
-		if rows == 6 {
-			for i := range rest {
-				rest[i] = pair[4+i].AsX().(reg.VecVirtual)
-				if half == 1 {
-					rest[i] = XMM()
-					VEXTRACTF128(U8(1), pair[4+i], rest[i])
-				}
-			}
+	// to returns the place of column c of four.
+	to := func(c int) Mem {
+		m := Mem{Base: dst}
+		switch {
+		case overlap:
+			m.Disp = 4 * rows * c
+		case c == 3:
+			m.Index, m.Scale = ldd3, 1
+		case c > 0:
+			m.Index, m.Scale = ldd, uint8(c)
 		}
-		for j := range 4 {
-			switch {
-			case rows == 8:
-				y := YMM()
-				VPERM2F128(U8(0x20+0x11*half), quad[4+j], quad[j], y)
-				VMOVUPS(y, Mem{Base: dst})
-			case half == 0:
-				VMOVUPS(quad[j].AsX(), Mem{Base: dst})
-			default:
-				VEXTRACTF128(U8(1), quad[j], Mem{Base: dst})
-			}
-			if rows == 6 {
-				if j%2 == 0 {
-					VMOVLPS(rest[j/2], Mem{Base: dst, Disp: 16})
-				} else {
-					VMOVHPS(rest[j/2], Mem{Base: dst, Disp: 16})
-				}
-			}
+		return m
+	}
+	// forward moves dst by n columns, 1 or 4.
+	forward := func(n int) {
+		switch {
+		case overlap:
+			ADDQ(U8(4*rows*n), dst)
+		case n == 1:
 			ADDQ(ldd, dst)
+		default:
+			LEAQ(Mem{Base: dst, Index: ldd, Scale: uint8(n)}, dst)
 		}
 	}
-	ADDQ(U8(32), src)
-	SUBQ(U8(8), cols)
-	JNZ(LabelRef("block"))
+	// four emits the transposition of four columns: rows r and r+4 share a
+	// register.
+	four := func(disp int) {
+		in := []reg.VecPhysical{reg.Y0, reg.Y1, reg.Y2, reg.Y3}
+		pair := []reg.VecPhysical{reg.Y4, reg.Y5, reg.Y6, reg.Y7}
+		out := []reg.VecPhysical{reg.Y8, reg.Y9, reg.Y10, reg.Y11}
+		if rows == 4 {
+			for _, v := range [][]reg.VecPhysical{in, pair, out} {
+				for i := range v {
+					v[i] = v[i].AsX().(reg.VecPhysical)
+				}
+			}
+		}
+		for r, y := range in {
+			VMOVUPS(row(r, disp), y.AsX())
+			if r+4 < rows {
+				VINSERTF128(U8(1), row(r+4, disp), y, y)
+			}
+		}
+		VUNPCKLPS(in[1], in[0], pair[0])
+		VUNPCKHPS(in[1], in[0], pair[1])
+		VUNPCKLPS(in[3], in[2], pair[2])
+		VUNPCKHPS(in[3], in[2], pair[3])
+		VUNPCKLPD(pair[2], pair[0], out[0])
+		VUNPCKHPD(pair[2], pair[0], out[1])
+		VUNPCKLPD(pair[3], pair[1], out[2])
+		VUNPCKHPD(pair[3], pair[1], out[3])
+		for c := range out {
+			VMOVUPS(out[c], to(c))
+		}
+		forward(4)
+	}
+	// A cache line of each row at a time. After the last four columns something
+	// must follow if vectors overlap.
+	rest := 0
+	if overlap {
+		rest = 1
+	}
+	next, next4 := GP64(), GP64() // the rows below
+	IMUL3Q(U8(rows), lds, next)
+	ADDQ(src, next)
+	if rows > 4 {
+		LEAQ(Mem{Base: next, Index: lds, Scale: 4}, next4)
+	}
+	SUBQ(U8(16+rest), cols)
+	JLT(LabelRef("line"))
+	Label("lines")
+	for r := range rows {
+		m := row(r, 0)
+		m.Base = next
+		if r >= 4 {
+			m.Base = next4
+		}
+		PREFETCHT1(m)
+	}
+	for c := 0; c < 16; c += 4 {
+		four(4 * c)
+	}
+	for _, p := range []reg.Register{src, below, next} {
+		ADDQ(U8(64), p)
+	}
+	if rows > 4 {
+		ADDQ(U8(64), next4)
+	}
+	SUBQ(U8(16), cols)
+	JGE(LabelRef("lines"))
+	Label("line")
+	ADDQ(U8(16-4), cols)
+	JLT(LabelRef("last"))
+	Label("fours")
+	four(0)
+	ADDQ(U8(16), src)
+	ADDQ(U8(16), below)
+	SUBQ(U8(4), cols)
+	JGE(LabelRef("fours"))
+	Label("last")
+	ADDQ(U8(4+rest), cols)
+	JZ(LabelRef("done"))
+	Label("ones")
+	for r := range rows {
+		x := XMM()
+		VMOVSS(row(r, 0), x)
+		m := Mem{Base: dst, Disp: 4 * r}
+		VMOVSS(x, m)
+	}
+	ADDQ(U8(4), src)
+	ADDQ(U8(4), below)
+	forward(1)
+	DECQ(cols)
+	JNZ(LabelRef("ones"))
+	Label("done")
 	VZEROUPPER()
 	RET()
 }

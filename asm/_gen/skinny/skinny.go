@@ -72,41 +72,55 @@ func main() {
 // vecs is the register file, full width.
 var vecs []reg.VecPhysical
 
-// near is how far, in bytes, a row of the large matrix is prefetched into the
-// level-1 cache. That many lines in flight are not enough to use the memory's
-// bandwidth, as the core can wait for a few only; so what is read next is brought
-// into the level-2 cache before, which waits for many more.
+// Prefetching. What is read in some microseconds is brought into the level-2
+// cache, which can wait for many lines at once; the hardware's prefetchers alone
+// are half as fast, as they begin anew with every page. Those lines reach the
+// level-1 cache near bytes before their turn.
 const near = 512
 
+// rows are addressed as base, base+ld, base+2·ld, base+3·ld.
+type rows struct{ ld, ld3 reg.Register }
+
+func newRows(ld reg.Register) rows {
+	ld3 := GP64()
+	LEAQ(Mem{Base: ld, Index: ld, Scale: 2}, ld3)
+	return rows{ld, ld3}
+}
+
+func (r rows) at(base reg.Register, i, disp int) Mem {
+	switch i {
+	case 0:
+		return Mem{Base: base, Disp: disp}
+	case 3:
+		return Mem{Base: base, Index: r.ld3, Scale: 1, Disp: disp}
+	}
+	return Mem{Base: base, Index: r.ld, Scale: uint8(i), Disp: disp}
+}
+
 // dot emits the products of m rows of X with four rows of W.
+//
+// Of the four products of a vector of X two take it from memory. With one load
+// for all of them the loads of W run far ahead of their prefetches, and the
+// kernel takes a third longer; with four loads the core cannot keep up.
 func dot(m int) {
 	const n = 4
 	name := fmt.Sprintf("dot%dx4%s", m, t.suffix)
-	TEXT(name, NOSPLIT, "func(k int, x *float32, ldx int, w *float32, ldw int, next *float32, out *float32)")
+	TEXT(name, NOSPLIT, "func(k, first int, x *float32, step int, w *float32, ldw int, ahead, next *float32, out *float32)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s sets out[4i+j] to the sum of x[i·ldx+p]·w[j·ldw+p] over p < k,", name),
-		fmt.Sprintf("i < %d, j < 4; k is a multiple of %d. As much of next as of w is prefetched.", m, t.width))
-	k := Load(Param("k"), GP64())
+	Doc(fmt.Sprintf("%s sets out[4i+j] to the sum of x[p/16·step+16i+p%%16]·w[j·ldw+p] over p < k,", name),
+		fmt.Sprintf("i < %d, j < 4; k and first ≤ k are multiples of 16. Meanwhile four rows of", m),
+		"ahead, first long, are prefetched, and then of next, k-first long.")
+	rest := Load(Param("k"), GP64())
+	count := Load(Param("first"), GP64())
 	x := Load(Param("x"), GP64())
-	ldx := Load(Param("ldx"), GP64())
+	step := Load(Param("step"), GP64())
 	w := Load(Param("w"), GP64())
 	ldw := Load(Param("ldw"), GP64())
-	next := Load(Param("next"), GP64())
+	fetch := Load(Param("ahead"), GP64())
 	out := Load(Param("out"), GP64())
-	SHLQ(U8(2), ldx)
+	SHLQ(U8(2), step)
 	SHLQ(U8(2), ldw)
-	wp := [n]reg.Register{w}
-	for j := 1; j < n; j++ {
-		g := GP64()
-		LEAQ(Mem{Base: wp[j-1], Index: ldw, Scale: 1}, g)
-		wp[j] = g
-	}
-	np := [n]reg.Register{next}
-	for j := 1; j < n; j++ {
-		g := GP64()
-		LEAQ(Mem{Base: np[j-1], Index: ldw, Scale: 1}, g)
-		np[j] = g
-	}
+	row := newRows(ldw)
 	// Sums in the highest registers, as horizontal additions of AVX reach only
 	// the lower sixteen.
 	file := vecs[len(vecs)-4*t.rows:]
@@ -122,36 +136,46 @@ func dot(m int) {
 			}
 		}
 	}
-	p := GP64()
-	XORQ(p, p)
-	xi := GP64()
-	Label("loop")
-	CMPQ(p, k)
-	JGE(LabelRef("sum"))
+	SUBQ(count, rest)
 	wv := vecs[:n]
-	for j := range wv {
-		PREFETCHT0(Mem{Base: wp[j], Index: p, Scale: 4, Disp: near})
-		PREFETCHT1(Mem{Base: np[j], Index: p, Scale: 4})
-		VMOVUPS(Mem{Base: wp[j], Index: p, Scale: 4}, wv[j])
+	TESTQ(count, count)
+	JZ(LabelRef("turn"))
+	Label("loop")
+	for j := range n {
+		PREFETCHT1(row.at(fetch, j, 0))
+		PREFETCHT0(row.at(w, j, near))
 	}
-	LEAQ(Mem{Base: x, Index: p, Scale: 4}, xi)
-	for i := range m {
-		if t.avx512 {
+	for half := 0; half < 16; half += t.width {
+		for j := range wv {
+			VMOVUPS(row.at(w, j, 4*half), wv[j])
+		}
+		for i := range m {
+			from := Mem{Base: x, Disp: 64*i + 4*half}
+			if !t.avx512 {
+				for j := range n {
+					VFMADD231PS(from, wv[j], acc[i][j])
+				}
+				continue
+			}
 			xv := vecs[n]
-			VMOVUPS(Mem{Base: xi}, xv)
-			for j := range n {
-				VFMADD231PS(xv, wv[j], acc[i][j])
-			}
-		} else {
-			for j := range n {
-				VFMADD231PS(Mem{Base: xi}, wv[j], acc[i][j])
-			}
-		}
-		if i < m-1 {
-			ADDQ(ldx, xi)
+			VFMADD231PS(from, wv[0], acc[i][0])
+			VFMADD231PS(from, wv[1], acc[i][1])
+			VMOVUPS(from, xv)
+			VFMADD231PS(xv, wv[2], acc[i][2])
+			VFMADD231PS(xv, wv[3], acc[i][3])
 		}
 	}
-	ADDQ(U32(t.width), p)
+	ADDQ(Imm(64), w)
+	ADDQ(Imm(64), fetch)
+	ADDQ(step, x)
+	SUBQ(Imm(16), count)
+	JNZ(LabelRef("loop"))
+	Label("turn")
+	TESTQ(rest, rest)
+	JZ(LabelRef("sum"))
+	MOVQ(rest, count)
+	XORQ(rest, rest)
+	Load(Param("next"), fetch)
 	JMP(LabelRef("loop"))
 	Label("sum")
 	for i := range m {
@@ -176,65 +200,96 @@ func dot(m int) {
 	RET()
 }
 
-// rank emits the update of a few rows by depth rows of a matrix.
+// rank emits the update of a few rows by depth rows of a matrix, a cache line
+// of columns at a time.
 func rank(depth int) {
 	name := fmt.Sprintf("rank%d%s", depth, t.suffix)
-	TEXT(name, NOSPLIT, "func(m, n int, a, b *float32, ldb int, c *float32, ldc int)")
+	TEXT(name, NOSPLIT, "func(m, n, first int, a, b *float32, ldb int, ahead, next, c *float32, ldc int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s adds a[%d·i+p]·b[p·ldb+j], p = 0 to %d in turn, to c[i·ldc+j] for i < m,", name, depth, depth-1),
-		fmt.Sprintf("j < n; n is a multiple of %d, m and n are positive.", 2*t.width))
+		"j < n; m is positive, n and first ≤ n are multiples of 16, n is positive. Meanwhile",
+		fmt.Sprintf("%d rows of ahead, first long, are prefetched, and then of next, n-first long.", depth))
 	m := Load(Param("m"), GP64())
-	n := Load(Param("n"), GP64())
+	rest := Load(Param("n"), GP64())
+	count := Load(Param("first"), GP64())
 	a := Load(Param("a"), GP64())
 	b := Load(Param("b"), GP64())
 	ldb := Load(Param("ldb"), GP64())
+	// Prefetches are so far from b.
+	fetch := Load(Param("ahead"), GP64())
 	c := Load(Param("c"), GP64())
 	ldc := Load(Param("ldc"), GP64())
 	SHLQ(U8(2), ldb)
 	SHLQ(U8(2), ldc)
-	bytes := 4 * t.width
-	bp, i, ai, ci, below := GP64(), GP64(), GP64(), GP64(), GP64()
-	IMUL3Q(U8(depth), ldb, below)
+	SUBQ(b, fetch)
+	SUBQ(count, rest)
+	const line = 16
+	parts := line / t.width
+	row := newRows(ldb)
+	low, i, ai, ci := GP64(), GP64(), GP64(), GP64()
+	TESTQ(count, count)
+	JZ(LabelRef("turn"))
 	Label("columns")
-	MOVQ(b, bp)
-	// The rows of the next call lie below these.
-	bv := make([][2]reg.VecVirtual, depth)
+	bv := make([][]reg.VecVirtual, depth)
+	MOVQ(b, low)
 	for p := range bv {
-		for line := 0; line < 2*bytes; line += 64 {
-			PREFETCHT0(Mem{Base: bp, Disp: near + line})
-			PREFETCHT1(Mem{Base: bp, Index: below, Scale: 1, Disp: line})
+		if p > 0 && p%4 == 0 {
+			LEAQ(Mem{Base: low, Index: ldb, Scale: 4}, low)
 		}
-		for v := range 2 {
-			bv[p][v] = vec()
-			VMOVUPS(Mem{Base: bp, Disp: v * bytes}, bv[p][v])
+		PREFETCHT0(row.at(low, p%4, near))
+		for v := range parts {
+			x := vec()
+			VMOVUPS(row.at(low, p%4, 4*t.width*v), x)
+			bv[p] = append(bv[p], x)
 		}
-		if p < depth-1 {
-			ADDQ(ldb, bp)
+	}
+	LEAQ(Mem{Base: b, Index: fetch, Scale: 1}, low)
+	for p := range bv {
+		if p > 0 && p%4 == 0 {
+			LEAQ(Mem{Base: low, Index: ldb, Scale: 4}, low)
 		}
+		PREFETCHT1(row.at(low, p%4, 0))
 	}
 	MOVQ(m, i)
 	MOVQ(a, ai)
 	MOVQ(c, ci)
 	Label("rows")
-	c0, c1 := vec(), vec()
-	VMOVUPS(Mem{Base: ci}, c0)
-	VMOVUPS(Mem{Base: ci, Disp: bytes}, c1)
+	cv := make([]reg.VecVirtual, parts)
+	for v := range cv {
+		cv[v] = vec()
+		VMOVUPS(Mem{Base: ci, Disp: 4 * t.width * v}, cv[v])
+	}
 	for p := range bv {
+		if t.avx512 {
+			VFMADD231PS_BCST(Mem{Base: ai, Disp: 4 * p}, bv[p][0], cv[0])
+			continue
+		}
 		s := vec()
 		VBROADCASTSS(Mem{Base: ai, Disp: 4 * p}, s)
-		VFMADD231PS(bv[p][0], s, c0)
-		VFMADD231PS(bv[p][1], s, c1)
+		for v := range cv {
+			VFMADD231PS(bv[p][v], s, cv[v])
+		}
 	}
-	VMOVUPS(c0, Mem{Base: ci})
-	VMOVUPS(c1, Mem{Base: ci, Disp: bytes})
+	for v := range cv {
+		VMOVUPS(cv[v], Mem{Base: ci, Disp: 4 * t.width * v})
+	}
 	ADDQ(U8(4*depth), ai)
 	ADDQ(ldc, ci)
 	DECQ(i)
 	JNZ(LabelRef("rows"))
-	ADDQ(U32(2*bytes), b)
-	ADDQ(U32(2*bytes), c)
-	SUBQ(U32(2*t.width), n)
+	ADDQ(Imm(4*line), b)
+	ADDQ(Imm(4*line), c)
+	SUBQ(Imm(line), count)
 	JNZ(LabelRef("columns"))
+	Label("turn")
+	TESTQ(rest, rest)
+	JZ(LabelRef("done"))
+	MOVQ(rest, count)
+	XORQ(rest, rest)
+	Load(Param("next"), fetch)
+	SUBQ(b, fetch)
+	JMP(LabelRef("columns"))
+	Label("done")
 	VZEROUPPER()
 	RET()
 }
