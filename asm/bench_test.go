@@ -238,3 +238,66 @@ func BenchmarkMaxPool2(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkWino measures the kernels of Winograd convolutions: the products at
+// one point, with panels of U in turn that fill a part of the level-2 cache, and
+// the transforms of the topmost row of tiles.
+func BenchmarkWino(b *testing.B) {
+	const l, rows, panels = asm.WinoLanes, 56, 4
+	kerneltest.EachBench(b, func(b *testing.B) {
+		k := asm.Wino()
+		mc := k.MC
+		for k.NR%mc != 0 {
+			mc--
+		}
+		for _, c := range bench.Convs(1) {
+			if c.C < l {
+				continue
+			}
+			v, u, m := make([]float32, max(rows, k.NR)*c.C), make([]float32, panels*c.C*k.NR), make([]float32, rows*k.NR)
+			kerneltest.Integers(1, v)
+			kerneltest.Integers(2, u)
+			for name, f := range map[string]func(u []float32) (done int){
+				"rows": func(u []float32) int {
+					k.Rows(rows/k.MR, k.MR, c.C/l, v, rows*l, u, m, k.NR, false)
+					return rows / k.MR * k.MR
+				},
+				"cols": func(u []float32) int {
+					k.Cols(k.NR/mc, mc, c.C, v, nil, u, m, k.NR, true)
+					return k.NR
+				},
+			} {
+				b.Run("product="+name+"/shape="+c.Name, func(b *testing.B) {
+					done, i := 0, 0
+					for b.Loop() {
+						done = f(u[i%panels*c.C*k.NR:])
+						i++
+					}
+					kerneltest.ReportFlops(b, 2*float64(done*c.C*k.NR), 1)
+				})
+			}
+			n := (c.H + 3) / 4
+			ldp := n*k.NR + 5*l
+			src, dst, taps := make([]float32, 6*c.H*l), make([]float32, 36*ldp), make([]float32, 9*n*l)
+			kerneltest.Integers(3, src)
+			kerneltest.Integers(4, dst)
+			var sums [l]float32
+			in := asm.WinoPixels{Data: src, LD: c.H * l, Top: 1, Left: 1, Right: 4*n + 1 - c.H}
+			out := asm.WinoPixels{Data: src, LD: c.H * l, Right: 4*n - c.H}
+			for name, f := range map[string]func(){
+				"input":    func() { k.Input(n, &in, dst, k.NR, ldp, false) },
+				"gradient": func() { k.Gradient(n, &out, dst, k.NR, ldp, &sums, false) },
+				"filter":   func() { k.Filter(n, src, 0, l, l, dst, k.NR, ldp) },
+				"output":   func() { k.Output(n, dst, k.NR, ldp, &sums, 0, &out, false) },
+				"weights":  func() { k.Weights(n, dst, k.NR, ldp, taps) },
+			} {
+				b.Run("transform="+name+"/shape="+c.Name, func(b *testing.B) {
+					for b.Loop() {
+						f()
+					}
+					b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/tile")
+				})
+			}
+		}
+	})
+}
