@@ -460,8 +460,8 @@ func TestSkinny(t *testing.T) {
 	kerneltest.EachISA(t, func(t *testing.T) {
 		for _, atEnd := range []bool{true, false} {
 			for m := 1; m <= 8; m++ {
-				// 600 and 1100 are more than is prefetched, 4700 more than is
-				// given to assembly at a time.
+				// 600 and 1100 are more than is prefetched, 4700 more than
+				// Rank gives to assembly at a time.
 				for _, k := range []int{0, 1, 15, 16, 17, 32, 33, 64, 131, 600, 1100, 4700} {
 					ldx, ldw := k+1, k+2
 					x := kerneltest.Guarded(t, (m-1)*ldx+k, atEnd)

@@ -184,7 +184,13 @@ func (k *DirectKernel) WeightsLanes(r *DirectRows, dy, x []float32, off []int, d
 // checkWeights checks what both have in common and reports whether there is
 // anything to do.
 func (k *DirectKernel) checkWeights(r *DirectRows, streams, lanes int, dy, x []float32, off []int, dw []float32, width int) bool {
-	if r.Rows <= 0 || r.N <= 0 || len(off) == 0 {
+	if r.Rows <= 0 || r.N <= 0 {
+		return false
+	}
+	if len(off) == 0 {
+		if r.Bias { // the kernels add it beside taps
+			panic(errDirect)
+		}
 		return false
 	}
 	taps := len(off)

@@ -63,7 +63,7 @@
 // under way keeps the kernels it started with or not, so call it between
 // computations. Assembly is invisible to the race detector; the functions
 // here report their reads and writes to it when built with -race. No call
-// stays in assembly for more than some microseconds, so that the garbage
+// stays in assembly for more than some tens of microseconds, so that the garbage
 // collector is not held up.
 package asm
 

@@ -236,10 +236,10 @@ func (t *direct) forward() {
 	clear(t.bias)
 	copy(t.bias, t.a.bias[:min(len(t.a.bias), s.K)])
 	t.run(filters/t.panel, directPack)
-	t.stream = aligned(t.a.out) && p.outputSize() >= directStream && p.ow%asm.WinoLanes == 0
 	if p.out == Blocked {
 		t.run(s.N*t.bands, directLanes)
 	} else {
+		t.stream = aligned(t.a.out) && p.outputSize() >= directStream && p.ow%asm.WinoLanes == 0
 		t.run(s.N*t.bands, directPixels)
 	}
 	scratch.Put(bbuf)

@@ -36,9 +36,8 @@
 //     blocked output; not for the gradient of the data.
 //   - winograd: 3×3 filters moved by single pixels, by F(4×4,3×3) (Lavin and
 //     Gray, 2016): tiles of 4×4 output pixels with a quarter of the
-//     multiplications. Its error is about twice that of the other algorithms
-//     for the output and the gradient of the data, and up to five times for
-//     the weights. It is used from 16 channels and 16 filters of a group on, and
+//     multiplications. Its error is about twice that of the other algorithms,
+//     for the weights a little less. It is used from 16 channels and 16 filters of a group on, and
 //     where tiles are not mostly empty. Blocked arrays save it a reorder of every
 //     pixel: a pixel's 16 channels are what its transforms work on.
 //   - implicit: the matrix whose columns are the input windows of the output

@@ -32,8 +32,8 @@ import (
 //   - Elsewhere V of many tiles is made by all workers and then only read: a task
 //     takes a panel of filters through the other steps, so that what is written
 //     again and again, U and M of a panel, is always in the same worker's caches.
-//   - If there are too few panels for the workers, each step is a loop of all
-//     workers over some tiles: V, U, then the products, a point a task, and the
+//   - If the panels cannot be shared out evenly among the workers, each step is a
+//     loop of all workers over some tiles: V, U, then the products, a point a task, and the
 //     transforms of M. Where U is too large for the shared cache, it is made a
 //     part of the filters at a time, for many more tiles.
 //
@@ -41,8 +41,10 @@ import (
 // place of U, and at each point the product Vᵀ·Z, whose terms are tiles. The
 // tiles are cut into chunks whose sums are transformed back by themselves and
 // then added to the gradient, in order. Where there are not too many channels
-// and filters, a task does a chunk; elsewhere a chunk is done in steps, as above,
-// with Z of a part of the filters at a time.
+// and filters, a task does a chunk. Elsewhere V of a chunk is made by all workers;
+// if it is not too large and the panels can be shared out evenly, a task takes a
+// panel of filters through the other steps, else each step is a loop, with Z of a
+// part of the filters at a time.
 const (
 	winoTile = 4            // pixels of the target on a side
 	winoEdge = winoTile + 2 // and of the source
@@ -234,12 +236,12 @@ var winoSizes = struct {
 	// more tiles, or all.
 	wholeU, lot     int
 	partU, largeLot int // elements of U and of V
-	sharedV         int // elements of V that tasks share which make their own U
+	sharedV         int // elements of V that tasks share which make their own U; 0: none do
 	channels        int // channels that are added up in one go, a multiple of 16
 
 	gradients int // up to so many channels times filters, a task does a chunk
-	unit      int // tiles whose terms are added up in one go, in such a task; half
-	near      int // if so many channels times filters leave room in its cache
+	unit      int // tiles whose terms are added up in one go, in such a task
+	near      int // up to so many channels times filters, half as many
 	chunks    int // of these, at most
 	chunk     int // tiles of a chunk, at least
 	depth     int // tiles whose terms are added up in one go, elsewhere
@@ -337,13 +339,13 @@ func (t *winograd) target() {
 		}
 	}
 	if !t.owned() {
-		t.shared(kept)
+		t.shared()
 	}
 }
 
 // owned computes the target with tasks that take a panel of filters each through
 // all steps, for some tiles at a time, whose V they share. It does nothing and
-// returns false where there are too few panels for the workers.
+// returns false where the panels cannot be shared out evenly among the workers.
 func (t *winograd) owned() bool {
 	nr := t.kern.NR
 	t.groups = ceilDiv(t.k, nr)
@@ -351,7 +353,9 @@ func (t *winograd) owned() bool {
 		return false
 	}
 	t.grid(winoSizes.rect, 0)
-	t.chunks = min(ceilDiv(t.p.s.N*t.th*t.tw*t.c*asm.WinoPoints, winoSizes.sharedV), t.rects())
+	// Of few channels, M of a panel would be larger than V.
+	channels := max(t.c, 4*nr)
+	t.chunks = min(ceilDiv(t.p.s.N*t.th*t.tw*channels*asm.WinoPoints, winoSizes.sharedV), t.rects())
 	t.v = panels(t.maxTiles(ceilDiv(t.rects(), t.chunks)), t.c, asm.WinoLanes)
 	t.v.alloc()
 	for i := range t.chunks {
@@ -397,8 +401,9 @@ func (t *winograd) ownPanel(task int) {
 }
 
 // shared computes the target step by step for some tiles and filters at a time.
-func (t *winograd) shared(kept bool) {
+func (t *winograd) shared() {
 	nr := t.kern.NR
+	kept := t.args.u != nil
 	t.grid(winoSizes.rect, 0)
 	filters, lot := roundUp(t.k, nr), winoSizes.lot
 	if asm.WinoPoints*t.c*filters > winoSizes.wholeU {
@@ -720,9 +725,9 @@ func (t *winograd) weights() {
 		most := t.maxTiles(ceilDiv(t.rects(), t.chunks))
 		t.v = panels(most, t.c, nr)
 		t.v.alloc()
-		owned := t.v.size() < winoSizes.sharedSums && t.even(ceilDiv(t.k, nr))
+		byPanels := t.v.size() < winoSizes.sharedSums && t.even(ceilDiv(t.k, nr))
 		filters := min(roundUp(max(winoSizes.partU/(asm.WinoPoints*t.c), most), nr), roundUp(t.k, nr))
-		if !owned {
+		if !byPanels {
 			t.m, t.u = panels(most, filters, nr), panels(t.c, filters, nr)
 			t.m.alloc()
 			t.u.alloc()
@@ -731,7 +736,7 @@ func (t *winograd) weights() {
 			t.lo, t.hi = part(t.rects(), t.chunks, i)
 			t.tiles = t.count(t.lo, t.hi)
 			t.run((t.hi-t.lo)*lanes(t.c), winoInput)
-			if owned {
+			if byPanels {
 				t.run(ceilDiv(t.k, nr), winoPanelSums)
 				continue
 			}

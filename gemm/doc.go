@@ -17,7 +17,8 @@
 // by is packed while the first tile that needs it is computed, if it is stored
 // so that nothing has to be transposed for that; packing it then costs next to
 // nothing, and the order is chosen so that it is the operand that is most to
-// pack. Panels are so deep that little time is spent between tiles. A product of
+// pack, and that one that must be transposed is not packed again and again.
+// Panels are so deep that little time is spent between tiles. A product of
 // few columns that would fill a panel of B badly is computed as its transpose.
 //
 // Products of a few rows with a large B (fully connected layers with small

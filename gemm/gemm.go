@@ -142,12 +142,12 @@ func (j *job) multiply() {
 // turned reports whether the product is computed as its transpose,
 // Cᵀ = op(B)ᵀ·op(A)ᵀ, because its few columns would fill the last panel of B
 // badly and its rows will not. It must be so deep, and C so small, that it costs
-// little to transpose C.
+// little to transpose C. Products that do not pack B are not turned.
 func (j *job) turned() bool {
 	const deep, small = 128, 1 << 18
 	half := asm.Sgemm().NR / 2 // the width of a narrow tile
 	whole := func(n int) int { return ceilDiv(n, half) * half }
-	return j.k >= deep && j.m*j.n <= small && 8*whole(j.n)*j.m > 9*whole(j.m)*j.n
+	return !j.skinny() && j.k >= deep && j.m*j.n <= small && 8*whole(j.n)*j.m > 9*whole(j.m)*j.n
 }
 
 // turn makes the product its transpose, but for C.

@@ -223,7 +223,7 @@ func TestSgemmNoAllocations(t *testing.T) {
 	}
 	kerneltest.EachISA(t, func(t *testing.T) {
 		for _, tr := range transposes {
-			for _, s := range [][3]int{{5, 5, 5}, {120, 130, 140}, {6, 700, 800}} {
+			for _, s := range [][3]int{{5, 5, 5}, {120, 130, 140}, {6, 700, 800}, {64, 27, 1500}} {
 				o := newOperands(tr.a, tr.b, s[0], s[1], s[2], 0, heap, kerneltest.Normals)
 				// AllocsPerRun runs on one thread; the pool is of no use there.
 				if got := testing.AllocsPerRun(5, func() { o.run(1, 0) }); got != 0 {

@@ -205,7 +205,7 @@ func (j *job) ranks(task int) {
 // gone through along with some of x, which they shall not meet in the level-1
 // cache: they begin a quarter of a page after x begins, in the offset in a page.
 func apart(n int, x []float32) ([]float32, *par.Buffer) {
-	const page, line = 4096 / 4, 64 / 4
+	const page = 4096 / 4
 	s, buf := packing.Get(n + page)
 	offset := func(s []float32) int { return int(uintptr(unsafe.Pointer(unsafe.SliceData(s)))/4) % page }
 	skip := (offset(x) + page/4 - offset(s) + page) % page / line * line
@@ -217,6 +217,5 @@ func apart(n int, x []float32) ([]float32, *par.Buffer) {
 // elements one below the other meet in one set of the level-1 cache, which holds
 // few of them.
 func spread(n int) int {
-	const line = 64 / 4
 	return (ceilDiv(n, line) | 1) * line
 }

@@ -93,12 +93,12 @@ func rowsAVX2(vecs int) {
 	RET()
 }
 
-// transposeAVX2 emits the transposition of a strip of 4 to 8 rows. Those of 5 to
-// 7 are panels of A, where each column is followed by the next: whole vectors are
+// transposeAVX2 emits the transposition of a strip of 4 to 8 rows. Those of 5 and
+// 6 are panels of A, where each column is followed by the next: whole vectors are
 // stored, and what they put into the next column is overwritten with it.
 func transposeAVX2(rows int) {
 	name := fmt.Sprintf("transpose%dAVX2", rows)
-	overlap := rows > 4 && rows < 8
+	overlap := rows == 5 || rows == 6
 	sig := "func(cols int, src *float32, lds int, dst *float32, ldd int)"
 	column := "c·ldd"
 	if overlap {
