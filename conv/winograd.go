@@ -33,9 +33,9 @@ import (
 //     takes a panel of filters through the other steps, so that what is written
 //     again and again, U and M of a panel, is always in the same worker's caches.
 //   - If the panels cannot be shared out evenly among the workers, each step is a
-//     loop of all workers over some tiles: V, U, then the products, a point a task, and the
-//     transforms of M. Where U is too large for the shared cache, it is made a
-//     part of the filters at a time, for many more tiles.
+//     loop of all workers over some tiles: V, U, then the products, a point a
+//     task, and the transforms of M. Where U is too large for the shared cache, it
+//     is made a part of the filters at a time, for many more tiles.
 //
 // The gradient of the weights has the transform Z of the output gradient in the
 // place of U, and at each point the product Vᵀ·Z, whose terms are tiles. The
@@ -388,10 +388,8 @@ func (t *winograd) ownPanel(task int) {
 		t.product(p, 0, t.tiles, &t.v, &u, col, &m, 0)
 	}
 	for j := 0; j < min(nr, t.k-k0); j += asm.WinoLanes {
-		first := 0
 		for i := t.lo; i < t.hi; i++ {
-			t.output(i, first, (k0+j)/asm.WinoLanes, &m, j)
-			first += t.rect(i).tiles()
+			t.output(i, t.count(t.lo, i), (k0+j)/asm.WinoLanes, &m, j)
 		}
 	}
 	m.release()
@@ -768,10 +766,8 @@ func (t *winograd) panelSums(task int) {
 	z.alloc()
 	u.alloc()
 	for g := range nr / asm.WinoLanes {
-		first := 0
 		for i := t.lo; i < t.hi; i++ {
-			t.gradient(i, first, k0/asm.WinoLanes+g, g*asm.WinoLanes, &z)
-			first += t.rect(i).tiles()
+			t.gradient(i, t.count(t.lo, i), k0/asm.WinoLanes+g, g*asm.WinoLanes, &z)
 		}
 	}
 	for p := range asm.WinoPoints {
