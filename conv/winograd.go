@@ -41,10 +41,11 @@ import (
 // place of U, and at each point the product Vᵀ·Z, whose terms are tiles. The
 // tiles are cut into chunks whose sums are transformed back by themselves and
 // then added to the gradient, in order. Where there are not too many channels
-// and filters, a task does a chunk. Elsewhere V of a chunk is made by all workers;
-// if it is not too large and the panels can be shared out evenly, a task takes a
-// panel of filters through the other steps, else each step is a loop, with Z of a
-// part of the filters at a time.
+// and filters, a task does a chunk. Elsewhere V of a chunk is made by all workers
+// and a task takes a panel of filters through the other steps, its sums for some
+// channels at a time, which stay in the worker's own cache; or, if the panels
+// cannot be shared out evenly, each step is a loop, with Z of a part of the
+// filters at a time.
 const (
 	winoTile = 4            // pixels of the target on a side
 	winoEdge = winoTile + 2 // and of the source
@@ -128,10 +129,13 @@ func panels(rows, cols, width int) matrices {
 	return matrices{width: width, panel: rows * width, point: rows*roundUp(cols, width) + winoSkew}
 }
 
-// at returns the matrices from the given element on.
-func (m *matrices) at(point, row, col int) []float32 {
-	return m.data[point*m.point+col/m.width*m.panel+row*m.width+col%m.width:]
+// offset returns where the given element is.
+func (m *matrices) offset(point, row, col int) int {
+	return point*m.point + col/m.width*m.panel + row*m.width + col%m.width
 }
+
+// at returns the matrices from the given element on.
+func (m *matrices) at(point, row, col int) []float32 { return m.data[m.offset(point, row, col):] }
 
 func (m *matrices) size() int { return asm.WinoPoints * m.point }
 
@@ -244,14 +248,14 @@ var winoSizes = struct {
 	near      int // up to so many channels times filters, half as many
 	chunks    int // of these, at most
 	chunk     int // tiles of a chunk, at least
-	depth     int // tiles whose terms are added up in one go, elsewhere
-	// If V of a chunk has fewer elements, tasks share it and take a panel of
-	// filters each; else they take a point each.
-	sharedSums int
+	depth     int // tiles of a chunk elsewhere, at most; V has largeLot elements at most
+	// Channels whose sums a task that takes a panel of filters has in memory
+	// together, a multiple of 32; 0: no task takes a panel.
+	sumChannels int
 }{
 	rect: 56, stream: 2 << 20, streamV: 2 << 20, fused: 128 * 256, own: 1 << 17, wholeU: 36 * 256 * 256, lot: 1 << 20, partU: 36 * 64 * 512, largeLot: 6 << 20, sharedV: 6 << 20, channels: 512,
 
-	gradients: 128 * 128, unit: 56, near: 64 * 64, chunks: 12, chunk: 112, depth: 320, sharedSums: 2 << 20,
+	gradients: 128 * 128, unit: 56, near: 64 * 64, chunks: 12, chunk: 112, depth: 640, sumChannels: 64,
 }
 
 // grid cuts images into rectangles of at most some tiles and returns how many
@@ -705,8 +709,9 @@ func (t *winograd) weights() {
 		t.block = t.grid(min(unit, winoSizes.rect), unit)
 		t.chunks = max(min(winoSizes.chunks, all/winoSizes.chunk), 1)
 	} else {
-		t.block = t.grid(winoSizes.rect, winoSizes.depth)
-		t.chunks = ceilDiv(all*t.c*asm.WinoPoints, winoSizes.largeLot)
+		t.grid(winoSizes.rect, 0)
+		t.block = t.rects()
+		t.chunks = max(ceilDiv(all*t.c*asm.WinoPoints, winoSizes.largeLot), ceilDiv(all, winoSizes.depth))
 	}
 	t.chunks = min(t.chunks, t.rects())
 	var sums *par.Buffer
@@ -723,7 +728,7 @@ func (t *winograd) weights() {
 		most := t.maxTiles(ceilDiv(t.rects(), t.chunks))
 		t.v = panels(most, t.c, nr)
 		t.v.alloc()
-		byPanels := t.v.size() < winoSizes.sharedSums && t.even(ceilDiv(t.k, nr))
+		byPanels := winoSizes.sumChannels > 0 && t.even(ceilDiv(t.k, nr))
 		filters := min(roundUp(max(winoSizes.partU/(asm.WinoPoints*t.c), most), nr), roundUp(t.k, nr))
 		if !byPanels {
 			t.m, t.u = panels(most, filters, nr), panels(t.c, filters, nr)
@@ -762,7 +767,7 @@ func (t *winograd) weights() {
 func (t *winograd) panelSums(task int) {
 	nr := t.kern.NR
 	k0 := task * nr
-	z, u := panels(t.tiles, nr, nr), panels(t.c, nr, nr)
+	z, u := panels(t.tiles, nr, nr), panels(min(t.c, winoSizes.sumChannels), nr, nr)
 	z.alloc()
 	u.alloc()
 	for g := range nr / asm.WinoLanes {
@@ -770,29 +775,37 @@ func (t *winograd) panelSums(task int) {
 			t.gradient(i, t.count(t.lo, i), k0/asm.WinoLanes+g, g*asm.WinoLanes, &z)
 		}
 	}
-	for p := range asm.WinoPoints {
-		for c := 0; c < t.c; c += nr {
-			t.sums(p, &t.v, c, &z, 0, &u)
+	for c := 0; c < t.c; c += winoSizes.sumChannels {
+		nc := min(winoSizes.sumChannels, t.c-c)
+		for p := range asm.WinoPoints {
+			for i := 0; i < nc; i += nr {
+				next := t.v.offset(p, 0, c+i+nr)
+				if i+nr >= nc {
+					next = t.v.offset(p+1, 0, c)
+				}
+				t.sums(p, c+i, next, &z, 0, &u, i)
+			}
 		}
-	}
-	for c := 0; c < t.c; c += winoChannels {
-		for j := 0; j < min(nr, t.k-k0); j += asm.WinoLanes {
-			t.taps(k0+j, c, min(winoChannels, t.c-c), &u, c, j, t.out, true)
+		for i := 0; i < nc; i += winoChannels {
+			for j := 0; j < min(nr, t.k-k0); j += asm.WinoLanes {
+				t.taps(k0+j, c+i, min(winoChannels, nc-i), &u, i, j, t.out, true)
+			}
 		}
 	}
 	z.release()
 	u.release()
 }
 
-// sums computes the sums over a chunk at point p of a panel of channels, from c
-// of v on, and a panel of filters, from k of z and u on.
-func (t *winograd) sums(p int, v *matrices, c int, z *matrices, k int, u *matrices) {
+// sums computes the sums over a chunk at point p of the panel of channels from c
+// on and the panel of filters from k of z on, and writes them to u from (row, k)
+// on. Meanwhile the panel of V at offset next, the one to come, is fetched.
+func (t *winograd) sums(p, c, next int, z *matrices, k int, u *matrices, row int) {
 	nr := t.kern.NR
 	first := 0
 	for at := t.lo; at < t.hi; at += t.block {
 		n := t.count(at, min(at+t.block, t.hi))
-		next := v.data[min(p*v.point+(c/nr+1)*v.panel+first*nr, len(v.data)-1):] // the panel to come
-		t.outer(p, first, n, min(nr, t.c-c), v, c, next, z, k, u, c, k, first > 0)
+		fetch := t.v.data[min(next+first*nr, len(t.v.data)-1):]
+		t.outer(p, first, n, min(nr, t.c-c), &t.v, c, fetch, z, k, u, row, k, first > 0)
 		first += n
 	}
 }
@@ -893,7 +906,7 @@ func (t *winograd) sharedSums(task int) {
 	p, group, slice := t.piece(task)
 	for k := group * nr; k < t.kn; k += t.groups * nr {
 		for c := slice * nr; c < t.c; c += t.slices * nr {
-			t.sums(p, &t.v, c, &t.m, k, &t.u)
+			t.sums(p, c, t.v.offset(p, 0, c+nr), &t.m, k, &t.u, c)
 		}
 	}
 }

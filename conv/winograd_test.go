@@ -20,10 +20,10 @@ var winogradSchemes = map[string]func(){
 	},
 	"owned": func() {
 		winoSizes.fused, winoSizes.rect, winoSizes.sharedV = 0, 7, 36*16*20
-		winoSizes.gradients, winoSizes.depth, winoSizes.largeLot, winoSizes.sharedSums = 0, 9, 36*16*20, math.MaxInt
+		winoSizes.gradients, winoSizes.depth, winoSizes.largeLot, winoSizes.sumChannels = 0, 9, 36*16*20, 32
 	},
 	"shared": func() {
-		winoSizes.sharedV, winoSizes.sharedSums = 0, 0
+		winoSizes.sharedV, winoSizes.sumChannels = 0, 0
 		winoSizes.fused, winoSizes.rect, winoSizes.wholeU, winoSizes.partU, winoSizes.lot, winoSizes.largeLot = 0, 7, 36*24*32, 36*16*40, 36*16*20, 36*16*20
 		winoSizes.gradients, winoSizes.depth, winoSizes.streamV = 0, 9, 0
 	},
