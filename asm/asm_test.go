@@ -188,6 +188,46 @@ func TestTilePack(t *testing.T) {
 	})
 }
 
+// TestTileRows computes tiles from rows of A that are not packed and compares
+// them with Tile.
+func TestTileRows(t *testing.T) {
+	if race.Enabled {
+		t.Skip("about values and bounds, and slow under the race detector")
+	}
+	kerneltest.EachISA(t, func(t *testing.T) {
+		k := asm.Sgemm()
+		if k.Low == 0 {
+			return
+		}
+		const gap, alpha = 3, 2
+		for _, atEnd := range []bool{true, false} {
+			for _, kc := range []int{1, 3, 4, 5, 4*k.MR + 1} {
+				b := kerneltest.Guarded(t, k.NR*kc, atEnd)
+				kerneltest.Normals(2, b)
+				for mr := k.Low; mr <= k.MR; mr++ {
+					lda := kc + gap
+					a := kerneltest.Guarded(t, (mr-1)*lda+kc, atEnd)
+					kerneltest.Normals(1, a)
+					panel := make([]float32, mr*kc)
+					asm.Transpose(mr, kc, a, lda, panel, mr)
+					for nr := 1; nr <= k.NR; nr++ {
+						ldc := nr + gap
+						c := kerneltest.Guarded(t, (mr-1)*ldc+nr, atEnd)
+						want := make([]float32, len(c))
+						for _, acc := range []bool{false, true} {
+							kerneltest.Fill(want, 5)
+							kerneltest.Fill(c, 5)
+							k.Tile(mr, nr, kc, alpha, panel, b, want, ldc, acc)
+							k.TileRows(mr, nr, kc, alpha, a, a[mr*kc/2:], lda, b, c, ldc, acc)
+							kerneltest.Same(t, fmt.Sprintf("%d×%d, kc=%d acc=%v", mr, nr, kc, acc), c, want)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
 func TestTilePanics(t *testing.T) {
 	k := asm.Sgemm()
 	full := make([]float32, 4*k.MR*k.NR)
@@ -206,6 +246,8 @@ func TestTilePanics(t *testing.T) {
 		"B depth": func() { k.TilePackB(1, 0, 1, full, full, 1, full, full, k.NR, false) },
 		"B":       func() { k.TilePackB(1, 2, 1, full, full[:2*k.NR-1], k.NR, full, full, k.NR, false) },
 		"B panel": func() { k.TilePackB(1, 2, 1, full, full, k.NR, full[:2*k.NR-1], full, k.NR, false) },
+		"A low":   func() { k.TileRows(k.Low-1, 1, 1, 1, full, nil, 1, full, full, k.NR, false) },
+		"A rows":  func() { k.TileRows(k.MR, 1, 3, 1, full[:3*k.MR-1], nil, 3, full, full, k.NR, false) },
 		"rows":    func() { asm.PackRows(2, 4, 0, 4, full[:8], 1, 4, full, 4) },
 		"rows lo": func() { asm.PackRows(1, 4, 0, 4, full, -1, 4, full, 4) },
 		"width":   func() { asm.PackRows(1, asm.MaxNR+1, 0, 1, full, 0, 1, full, 1) },

@@ -29,8 +29,8 @@ func tileShapes() []tileShape {
 	return all
 }
 
-// BenchmarkTile measures the SGEMM micro-kernels: tiles of all widths, and those
-// that pack an operand on the way. Panels of A and B in turn fill a part of the
+// BenchmarkTile measures the SGEMM micro-kernels: tiles of all widths, those
+// that pack an operand on the way, and those that read A where it lies. Panels of A and B in turn fill a part of the
 // level-2 cache, as in a product.
 func BenchmarkTile(b *testing.B) {
 	const panels = 8
@@ -58,10 +58,17 @@ func BenchmarkTile(b *testing.B) {
 				{"packA", k.NR, func(i, nr int) {
 					k.TilePackA(k.MR, s.kc, 1, src[i%panels*k.MR:], s.ra+panels*k.MR, a(i), p(i), c[at(i):], s.ldc, true)
 				}},
+				{"rows", k.NR, func(i, nr int) {
+					a := src[i%panels*k.MR*s.kc:]
+					k.TileRows(k.MR, nr, s.kc, 1, a, a, s.kc, p(i/panels), c[at(i):], s.ldc, true)
+				}},
 				{"packB", k.NR, func(i, nr int) {
 					k.TilePackB(k.MR, s.kc, 1, a(i), src[at(i):], s.ldb, p(i), c[at(i):], s.ldc, true)
 				}},
 			} {
+				if v.name == "rows" && k.Low == 0 {
+					continue
+				}
 				b.Run("tile="+v.name+"/shape="+s.name, func(b *testing.B) {
 					i := 0
 					for b.Loop() {

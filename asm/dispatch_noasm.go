@@ -17,6 +17,10 @@ func (k *Kernel) tilePackB(mr, kc int, alpha float32, a, b []float32, ldb int, b
 	return false
 }
 
+// tileRows is not called: no kernel has a lowest tile.
+func (k *Kernel) tileRows(mr, nr, kc int, alpha float32, a, next []float32, lda int, b, c []float32, ldc int, acc bool) {
+}
+
 func packRows(n, width, lo, hi int, src []float32, off, lds int, dst []float32, ldd int) {
 	packRowsGeneric(n, width, lo, hi, src, off, lds, dst, ldd)
 }

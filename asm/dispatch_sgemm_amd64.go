@@ -29,25 +29,49 @@ func (k *Kernel) tile(mr, nr, kc int, alpha float32, a, b, c []float32, ldc int,
 			return
 		}
 		// Without mask registers the last columns go through a whole tile.
-		const width = 16
-		var t [6 * width]float32
+		var t [edgeSize]float32
 		if half {
-			narrowAVX2(mr, kc, alpha, p(a), p(b), &t[0], width, false)
+			narrowAVX2(mr, kc, alpha, p(a), p(b), &t[0], edgeWidth, false)
 		} else {
-			tileAVX2(mr, kc, alpha, p(a), p(b), &t[0], width, false)
+			tileAVX2(mr, kc, alpha, p(a), p(b), &t[0], edgeWidth, false)
 		}
-		for i := range mr {
-			src, dst := t[i*width:][:nr], c[i*ldc:][:nr]
-			if acc {
-				for j, v := range src {
-					dst[j] += v
-				}
-			} else {
-				copy(dst, src)
-			}
-		}
+		copyEdge(mr, nr, &t, c, ldc, acc)
 	default:
 		sgemmGeneric(mr, nr, kc, alpha, a, b, c, ldc, acc)
+	}
+}
+
+// A whole tile of AVX2, rows edgeWidth apart.
+const (
+	edgeWidth = 16
+	edgeSize  = 6 * edgeWidth
+)
+
+// copyEdge adds (acc) or assigns the first nr columns of a tile to c.
+func copyEdge(mr, nr int, t *[edgeSize]float32, c []float32, ldc int, acc bool) {
+	for i := range mr {
+		src, dst := t[i*edgeWidth:][:nr], c[i*ldc:][:nr]
+		if acc {
+			for j, v := range src {
+				dst[j] += v
+			}
+		} else {
+			copy(dst, src)
+		}
+	}
+}
+
+// tileRows is TileRows.
+func (k *Kernel) tileRows(mr, nr, kc int, alpha float32, a, next []float32, lda int, b, c []float32, ldc int, acc bool) {
+	switch {
+	case k.isa == avx512:
+		tileRowsAVX512(mr, nr, kc, alpha, p(a), p(next), lda, p(b), p(c), ldc, uint32(1<<nr-1), acc)
+	case nr == k.NR:
+		tileRowsAVX2(mr, kc, alpha, p(a), p(next), lda, p(b), p(c), ldc, acc)
+	default:
+		var t [edgeSize]float32
+		tileRowsAVX2(mr, kc, alpha, p(a), p(next), lda, p(b), &t[0], edgeWidth, false)
+		copyEdge(mr, nr, &t, c, ldc, acc)
 	}
 }
 
@@ -244,5 +268,91 @@ func tilePackAAVX2(mr, kc int, alpha float32, a *float32, lda int, ap, b, c *flo
 		sgemm5x16PackAAVX2(kc, alpha, a, lda, ap, b, c, ldc, acc)
 	case 4:
 		sgemm4x16PackAAVX2(kc, alpha, a, lda, ap, b, c, ldc, acc)
+	}
+}
+
+func tileRowsAVX512(mr, nr, kc int, alpha float32, a, next *float32, lda int, b, c *float32, ldc int, mask uint32, acc bool) {
+	switch mr {
+	case 14:
+		if nr <= 16 {
+			sgemm14x16RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		} else {
+			sgemm14x32RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		}
+	case 13:
+		if nr <= 16 {
+			sgemm13x16RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		} else {
+			sgemm13x32RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		}
+	case 12:
+		if nr <= 16 {
+			sgemm12x16RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		} else {
+			sgemm12x32RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		}
+	case 11:
+		if nr <= 16 {
+			sgemm11x16RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		} else {
+			sgemm11x32RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		}
+	case 10:
+		if nr <= 16 {
+			sgemm10x16RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		} else {
+			sgemm10x32RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		}
+	case 9:
+		if nr <= 16 {
+			sgemm9x16RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		} else {
+			sgemm9x32RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		}
+	case 8:
+		if nr <= 16 {
+			sgemm8x16RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		} else {
+			sgemm8x32RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		}
+	case 7:
+		if nr <= 16 {
+			sgemm7x16RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		} else {
+			sgemm7x32RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		}
+	case 6:
+		if nr <= 16 {
+			sgemm6x16RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		} else {
+			sgemm6x32RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		}
+	case 5:
+		if nr <= 16 {
+			sgemm5x16RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		} else {
+			sgemm5x32RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		}
+	case 4:
+		if nr <= 16 {
+			sgemm4x16RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		} else {
+			sgemm4x32RowsAVX512(kc, alpha, a, next, lda, b, c, ldc, mask, acc)
+		}
+	}
+}
+
+func tileRowsAVX2(mr, kc int, alpha float32, a, next *float32, lda int, b, c *float32, ldc int, acc bool) {
+	switch mr {
+	case 6:
+		sgemm6x16RowsAVX2(kc, alpha, a, next, lda, b, c, ldc, acc)
+	case 5:
+		sgemm5x16RowsAVX2(kc, alpha, a, next, lda, b, c, ldc, acc)
+	case 4:
+		sgemm4x16RowsAVX2(kc, alpha, a, next, lda, b, c, ldc, acc)
+	case 3:
+		sgemm3x16RowsAVX2(kc, alpha, a, next, lda, b, c, ldc, acc)
+	case 2:
+		sgemm2x16RowsAVX2(kc, alpha, a, next, lda, b, c, ldc, acc)
 	}
 }

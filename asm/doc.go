@@ -48,8 +48,9 @@
 // Kernel.KC is a constant of the kernel and not of the machine.
 //
 // [Kernel.TilePackA] and [Kernel.TilePackB] take one operand as it is stored and
-// pack its panel while they compute the first tile that needs it. Narrow tiles
-// have kernels of their own, for they are what is left of few columns.
+// pack its panel while they compute the first tile that needs it.
+// [Kernel.TileRows] takes rows of A that are not packed. Narrow tiles have kernels
+// of their own, for they are what is left of few columns.
 //
 // # Vector operations
 //

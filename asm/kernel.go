@@ -12,6 +12,7 @@ type Kernel struct {
 	// KC is the depth at which sums are cut: a longer product is the sum of
 	// products of at most KC terms, added to C one after the other.
 	KC  int
+	Low int // lowest tile of TileRows; 0: it does not exist
 	isa isa
 }
 
@@ -22,9 +23,15 @@ type Kernel struct {
 // tile takes 12 + 2 + 2 of 16.
 var kernels = [numISA]Kernel{
 	generic: {Name: "sgemm2x4Generic", MR: genericMR, NR: genericNR, KC: 256, isa: generic},
-	avx2:    {Name: "sgemm6x16AVX2", MR: 6, NR: 16, KC: 576, isa: avx2},
-	avx512:  {Name: "sgemm14x32AVX512", MR: 14, NR: 32, KC: 576, isa: avx512},
+	avx2:    {Name: "sgemm6x16AVX2", MR: 6, NR: 16, KC: 576, Low: lowAVX2, isa: avx2},
+	avx512:  {Name: "sgemm14x32AVX512", MR: 14, NR: 32, KC: 576, Low: lowAVX512, isa: avx512},
 }
+
+// The lowest tiles whose kernels read the rows of A where they lie.
+const (
+	lowAVX512 = 4
+	lowAVX2   = 2
+)
 
 // MaxNR is the widest panel of any kernel.
 const MaxNR = 32
@@ -51,6 +58,26 @@ func (k *Kernel) Tile(mr, nr, kc int, alpha float32, a, b, c []float32, ldc int,
 		}
 	}
 	k.tile(mr, nr, kc, alpha, a, b, c, ldc, accumulate)
+}
+
+// TileRows is Tile with a not packed: mr rows of kc elements, lda apart. mr is at
+// least Low. Meanwhile as many rows are fetched from next on, which may be
+// shorter. It panics as Tile does.
+func (k *Kernel) TileRows(mr, nr, kc int, alpha float32, a, next []float32, lda int, b, c []float32, ldc int, accumulate bool) {
+	if k.Low == 0 || mr < k.Low || mr > k.MR || uint(nr-1) >= uint(k.NR) || kc <= 0 {
+		panic("asm: tile size out of range")
+	}
+	if lda < 0 || len(a) < (mr-1)*lda+kc || len(b) < kc*k.NR || ldc < nr || len(c) < (mr-1)*ldc+nr {
+		panic("asm: slice too short for tile")
+	}
+	if race.Enabled {
+		race.Read(b[:kc*k.NR])
+		for i := range mr {
+			race.Read(a[i*lda : i*lda+kc])
+			race.Write(c[i*ldc : i*ldc+nr])
+		}
+	}
+	k.tileRows(mr, nr, kc, alpha, a, next, lda, b, c, ldc, accumulate)
 }
 
 // TilePackA packs the panel ap, mr×kc, of A from its transpose a (kc rows, lda

@@ -4,95 +4,136 @@
 
 package asm
 
-// sgemm1x16AVX2 adds (acc) or assigns alpha·a·b to the 1×16 tile c;
-// all columns are written.
+// sgemm1x16AVX2 adds (acc) or assigns alpha·a·b to the 1×16 tile c.
+// All columns are written.
 //
 //go:noescape
 func sgemm1x16AVX2(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm2x16AVX2 adds (acc) or assigns alpha·a·b to the 2×16 tile c;
-// all columns are written.
+// sgemm2x16AVX2 adds (acc) or assigns alpha·a·b to the 2×16 tile c.
+// All columns are written.
 //
 //go:noescape
 func sgemm2x16AVX2(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm3x16AVX2 adds (acc) or assigns alpha·a·b to the 3×16 tile c;
-// all columns are written.
+// sgemm3x16AVX2 adds (acc) or assigns alpha·a·b to the 3×16 tile c.
+// All columns are written.
 //
 //go:noescape
 func sgemm3x16AVX2(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm4x16AVX2 adds (acc) or assigns alpha·a·b to the 4×16 tile c;
-// all columns are written.
+// sgemm4x16AVX2 adds (acc) or assigns alpha·a·b to the 4×16 tile c.
+// All columns are written.
 //
 //go:noescape
 func sgemm4x16AVX2(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm5x16AVX2 adds (acc) or assigns alpha·a·b to the 5×16 tile c;
-// all columns are written.
+// sgemm5x16AVX2 adds (acc) or assigns alpha·a·b to the 5×16 tile c.
+// All columns are written.
 //
 //go:noescape
 func sgemm5x16AVX2(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm6x16AVX2 adds (acc) or assigns alpha·a·b to the 6×16 tile c;
-// all columns are written.
+// sgemm6x16AVX2 adds (acc) or assigns alpha·a·b to the 6×16 tile c.
+// All columns are written.
 //
 //go:noescape
 func sgemm6x16AVX2(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm4x16PackAAVX2 adds (acc) or assigns alpha·a·b to the 4×16 tile c;
-// the columns of a are lda apart and copied to the panel ap.
+// sgemm4x16PackAAVX2 adds (acc) or assigns alpha·a·b to the 4×16 tile c.
+// The columns of a are lda apart and copied to the panel ap.
+// All columns are written.
 //
 //go:noescape
 func sgemm4x16PackAAVX2(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm4x16PackBAVX2 adds (acc) or assigns alpha·a·b to the 4×16 tile c;
-// the rows of b are ldb apart and copied to the panel bp.
+// sgemm4x16PackBAVX2 adds (acc) or assigns alpha·a·b to the 4×16 tile c.
+// The rows of b are ldb apart and copied to the panel bp.
+// All columns are written.
 //
 //go:noescape
 func sgemm4x16PackBAVX2(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
 
-// sgemm4x8AVX2 adds (acc) or assigns alpha·a·b to the 4×8 tile c;
-// all columns are written.
+// sgemm4x8AVX2 adds (acc) or assigns alpha·a·b to the 4×8 tile c.
+// All columns are written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm4x8AVX2(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm5x16PackAAVX2 adds (acc) or assigns alpha·a·b to the 5×16 tile c;
-// the columns of a are lda apart and copied to the panel ap.
+// sgemm5x16PackAAVX2 adds (acc) or assigns alpha·a·b to the 5×16 tile c.
+// The columns of a are lda apart and copied to the panel ap.
+// All columns are written.
 //
 //go:noescape
 func sgemm5x16PackAAVX2(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm5x16PackBAVX2 adds (acc) or assigns alpha·a·b to the 5×16 tile c;
-// the rows of b are ldb apart and copied to the panel bp.
+// sgemm5x16PackBAVX2 adds (acc) or assigns alpha·a·b to the 5×16 tile c.
+// The rows of b are ldb apart and copied to the panel bp.
+// All columns are written.
 //
 //go:noescape
 func sgemm5x16PackBAVX2(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
 
-// sgemm5x8AVX2 adds (acc) or assigns alpha·a·b to the 5×8 tile c;
-// all columns are written.
+// sgemm5x8AVX2 adds (acc) or assigns alpha·a·b to the 5×8 tile c.
+// All columns are written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm5x8AVX2(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm6x16PackAAVX2 adds (acc) or assigns alpha·a·b to the 6×16 tile c;
-// the columns of a are lda apart and copied to the panel ap.
+// sgemm6x16PackAAVX2 adds (acc) or assigns alpha·a·b to the 6×16 tile c.
+// The columns of a are lda apart and copied to the panel ap.
+// All columns are written.
 //
 //go:noescape
 func sgemm6x16PackAAVX2(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm6x16PackBAVX2 adds (acc) or assigns alpha·a·b to the 6×16 tile c;
-// the rows of b are ldb apart and copied to the panel bp.
+// sgemm6x16PackBAVX2 adds (acc) or assigns alpha·a·b to the 6×16 tile c.
+// The rows of b are ldb apart and copied to the panel bp.
+// All columns are written.
 //
 //go:noescape
 func sgemm6x16PackBAVX2(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
 
-// sgemm6x8AVX2 adds (acc) or assigns alpha·a·b to the 6×8 tile c;
-// all columns are written.
+// sgemm6x8AVX2 adds (acc) or assigns alpha·a·b to the 6×8 tile c.
+// All columns are written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm6x8AVX2(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm2x16RowsAVX2 adds (acc) or assigns alpha·a·b to the 2×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// All columns are written.
+//
+//go:noescape
+func sgemm2x16RowsAVX2(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm3x16RowsAVX2 adds (acc) or assigns alpha·a·b to the 3×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// All columns are written.
+//
+//go:noescape
+func sgemm3x16RowsAVX2(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm4x16RowsAVX2 adds (acc) or assigns alpha·a·b to the 4×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// All columns are written.
+//
+//go:noescape
+func sgemm4x16RowsAVX2(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm5x16RowsAVX2 adds (acc) or assigns alpha·a·b to the 5×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// All columns are written.
+//
+//go:noescape
+func sgemm5x16RowsAVX2(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, acc bool)
+
+// sgemm6x16RowsAVX2 adds (acc) or assigns alpha·a·b to the 6×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// All columns are written.
+//
+//go:noescape
+func sgemm6x16RowsAVX2(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, acc bool)

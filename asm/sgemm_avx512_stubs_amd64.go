@@ -4,268 +4,436 @@
 
 package asm
 
-// sgemm1x32AVX512 adds (acc) or assigns alpha·a·b to the 1×32 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm1x32AVX512 adds (acc) or assigns alpha·a·b to the 1×32 tile c.
+// Only columns whose bit in mask is set are read and written.
 //
 //go:noescape
 func sgemm1x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm2x32AVX512 adds (acc) or assigns alpha·a·b to the 2×32 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm2x32AVX512 adds (acc) or assigns alpha·a·b to the 2×32 tile c.
+// Only columns whose bit in mask is set are read and written.
 //
 //go:noescape
 func sgemm2x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm3x32AVX512 adds (acc) or assigns alpha·a·b to the 3×32 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm3x32AVX512 adds (acc) or assigns alpha·a·b to the 3×32 tile c.
+// Only columns whose bit in mask is set are read and written.
 //
 //go:noescape
 func sgemm3x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm4x32AVX512 adds (acc) or assigns alpha·a·b to the 4×32 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm4x32AVX512 adds (acc) or assigns alpha·a·b to the 4×32 tile c.
+// Only columns whose bit in mask is set are read and written.
 //
 //go:noescape
 func sgemm4x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm5x32AVX512 adds (acc) or assigns alpha·a·b to the 5×32 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm5x32AVX512 adds (acc) or assigns alpha·a·b to the 5×32 tile c.
+// Only columns whose bit in mask is set are read and written.
 //
 //go:noescape
 func sgemm5x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm6x32AVX512 adds (acc) or assigns alpha·a·b to the 6×32 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm6x32AVX512 adds (acc) or assigns alpha·a·b to the 6×32 tile c.
+// Only columns whose bit in mask is set are read and written.
 //
 //go:noescape
 func sgemm6x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm7x32AVX512 adds (acc) or assigns alpha·a·b to the 7×32 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm7x32AVX512 adds (acc) or assigns alpha·a·b to the 7×32 tile c.
+// Only columns whose bit in mask is set are read and written.
 //
 //go:noescape
 func sgemm7x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm8x32AVX512 adds (acc) or assigns alpha·a·b to the 8×32 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm8x32AVX512 adds (acc) or assigns alpha·a·b to the 8×32 tile c.
+// Only columns whose bit in mask is set are read and written.
 //
 //go:noescape
 func sgemm8x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm9x32AVX512 adds (acc) or assigns alpha·a·b to the 9×32 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm9x32AVX512 adds (acc) or assigns alpha·a·b to the 9×32 tile c.
+// Only columns whose bit in mask is set are read and written.
 //
 //go:noescape
 func sgemm9x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm10x32AVX512 adds (acc) or assigns alpha·a·b to the 10×32 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm10x32AVX512 adds (acc) or assigns alpha·a·b to the 10×32 tile c.
+// Only columns whose bit in mask is set are read and written.
 //
 //go:noescape
 func sgemm10x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm11x32AVX512 adds (acc) or assigns alpha·a·b to the 11×32 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm11x32AVX512 adds (acc) or assigns alpha·a·b to the 11×32 tile c.
+// Only columns whose bit in mask is set are read and written.
 //
 //go:noescape
 func sgemm11x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm12x32AVX512 adds (acc) or assigns alpha·a·b to the 12×32 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm12x32AVX512 adds (acc) or assigns alpha·a·b to the 12×32 tile c.
+// Only columns whose bit in mask is set are read and written.
 //
 //go:noescape
 func sgemm12x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm13x32AVX512 adds (acc) or assigns alpha·a·b to the 13×32 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm13x32AVX512 adds (acc) or assigns alpha·a·b to the 13×32 tile c.
+// Only columns whose bit in mask is set are read and written.
 //
 //go:noescape
 func sgemm13x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm14x32AVX512 adds (acc) or assigns alpha·a·b to the 14×32 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm14x32AVX512 adds (acc) or assigns alpha·a·b to the 14×32 tile c.
+// Only columns whose bit in mask is set are read and written.
 //
 //go:noescape
 func sgemm14x32AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm8x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 8×32 tile c;
-// the columns of a are lda apart and copied to the panel ap.
+// sgemm8x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 8×32 tile c.
+// The columns of a are lda apart and copied to the panel ap.
+// All columns are written.
 //
 //go:noescape
 func sgemm8x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm8x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 8×32 tile c;
-// the rows of b are ldb apart and copied to the panel bp.
+// sgemm8x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 8×32 tile c.
+// The rows of b are ldb apart and copied to the panel bp.
+// All columns are written.
 //
 //go:noescape
 func sgemm8x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
 
-// sgemm8x8AVX512 adds (acc) or assigns alpha·a·b to the 8×8 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm8x8AVX512 adds (acc) or assigns alpha·a·b to the 8×8 tile c.
+// Only columns whose bit in mask is set are read and written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm8x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm8x16AVX512 adds (acc) or assigns alpha·a·b to the 8×16 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm8x16AVX512 adds (acc) or assigns alpha·a·b to the 8×16 tile c.
+// Only columns whose bit in mask is set are read and written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm8x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm9x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 9×32 tile c;
-// the columns of a are lda apart and copied to the panel ap.
+// sgemm9x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 9×32 tile c.
+// The columns of a are lda apart and copied to the panel ap.
+// All columns are written.
 //
 //go:noescape
 func sgemm9x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm9x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 9×32 tile c;
-// the rows of b are ldb apart and copied to the panel bp.
+// sgemm9x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 9×32 tile c.
+// The rows of b are ldb apart and copied to the panel bp.
+// All columns are written.
 //
 //go:noescape
 func sgemm9x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
 
-// sgemm9x8AVX512 adds (acc) or assigns alpha·a·b to the 9×8 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm9x8AVX512 adds (acc) or assigns alpha·a·b to the 9×8 tile c.
+// Only columns whose bit in mask is set are read and written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm9x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm9x16AVX512 adds (acc) or assigns alpha·a·b to the 9×16 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm9x16AVX512 adds (acc) or assigns alpha·a·b to the 9×16 tile c.
+// Only columns whose bit in mask is set are read and written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm9x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm10x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 10×32 tile c;
-// the columns of a are lda apart and copied to the panel ap.
+// sgemm10x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 10×32 tile c.
+// The columns of a are lda apart and copied to the panel ap.
+// All columns are written.
 //
 //go:noescape
 func sgemm10x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm10x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 10×32 tile c;
-// the rows of b are ldb apart and copied to the panel bp.
+// sgemm10x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 10×32 tile c.
+// The rows of b are ldb apart and copied to the panel bp.
+// All columns are written.
 //
 //go:noescape
 func sgemm10x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
 
-// sgemm10x8AVX512 adds (acc) or assigns alpha·a·b to the 10×8 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm10x8AVX512 adds (acc) or assigns alpha·a·b to the 10×8 tile c.
+// Only columns whose bit in mask is set are read and written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm10x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm10x16AVX512 adds (acc) or assigns alpha·a·b to the 10×16 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm10x16AVX512 adds (acc) or assigns alpha·a·b to the 10×16 tile c.
+// Only columns whose bit in mask is set are read and written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm10x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm11x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 11×32 tile c;
-// the columns of a are lda apart and copied to the panel ap.
+// sgemm11x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 11×32 tile c.
+// The columns of a are lda apart and copied to the panel ap.
+// All columns are written.
 //
 //go:noescape
 func sgemm11x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm11x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 11×32 tile c;
-// the rows of b are ldb apart and copied to the panel bp.
+// sgemm11x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 11×32 tile c.
+// The rows of b are ldb apart and copied to the panel bp.
+// All columns are written.
 //
 //go:noescape
 func sgemm11x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
 
-// sgemm11x8AVX512 adds (acc) or assigns alpha·a·b to the 11×8 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm11x8AVX512 adds (acc) or assigns alpha·a·b to the 11×8 tile c.
+// Only columns whose bit in mask is set are read and written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm11x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm11x16AVX512 adds (acc) or assigns alpha·a·b to the 11×16 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm11x16AVX512 adds (acc) or assigns alpha·a·b to the 11×16 tile c.
+// Only columns whose bit in mask is set are read and written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm11x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm12x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 12×32 tile c;
-// the columns of a are lda apart and copied to the panel ap.
+// sgemm12x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 12×32 tile c.
+// The columns of a are lda apart and copied to the panel ap.
+// All columns are written.
 //
 //go:noescape
 func sgemm12x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm12x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 12×32 tile c;
-// the rows of b are ldb apart and copied to the panel bp.
+// sgemm12x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 12×32 tile c.
+// The rows of b are ldb apart and copied to the panel bp.
+// All columns are written.
 //
 //go:noescape
 func sgemm12x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
 
-// sgemm12x8AVX512 adds (acc) or assigns alpha·a·b to the 12×8 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm12x8AVX512 adds (acc) or assigns alpha·a·b to the 12×8 tile c.
+// Only columns whose bit in mask is set are read and written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm12x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm12x16AVX512 adds (acc) or assigns alpha·a·b to the 12×16 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm12x16AVX512 adds (acc) or assigns alpha·a·b to the 12×16 tile c.
+// Only columns whose bit in mask is set are read and written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm12x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm13x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 13×32 tile c;
-// the columns of a are lda apart and copied to the panel ap.
+// sgemm13x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 13×32 tile c.
+// The columns of a are lda apart and copied to the panel ap.
+// All columns are written.
 //
 //go:noescape
 func sgemm13x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm13x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 13×32 tile c;
-// the rows of b are ldb apart and copied to the panel bp.
+// sgemm13x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 13×32 tile c.
+// The rows of b are ldb apart and copied to the panel bp.
+// All columns are written.
 //
 //go:noescape
 func sgemm13x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
 
-// sgemm13x8AVX512 adds (acc) or assigns alpha·a·b to the 13×8 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm13x8AVX512 adds (acc) or assigns alpha·a·b to the 13×8 tile c.
+// Only columns whose bit in mask is set are read and written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm13x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm13x16AVX512 adds (acc) or assigns alpha·a·b to the 13×16 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm13x16AVX512 adds (acc) or assigns alpha·a·b to the 13×16 tile c.
+// Only columns whose bit in mask is set are read and written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm13x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm14x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 14×32 tile c;
-// the columns of a are lda apart and copied to the panel ap.
+// sgemm14x32PackAAVX512 adds (acc) or assigns alpha·a·b to the 14×32 tile c.
+// The columns of a are lda apart and copied to the panel ap.
+// All columns are written.
 //
 //go:noescape
 func sgemm14x32PackAAVX512(kc int, alpha float32, a *float32, lda int, ap *float32, b *float32, c *float32, ldc int, acc bool)
 
-// sgemm14x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 14×32 tile c;
-// the rows of b are ldb apart and copied to the panel bp.
+// sgemm14x32PackBAVX512 adds (acc) or assigns alpha·a·b to the 14×32 tile c.
+// The rows of b are ldb apart and copied to the panel bp.
+// All columns are written.
 //
 //go:noescape
 func sgemm14x32PackBAVX512(kc int, alpha float32, a *float32, b *float32, ldb int, bp *float32, c *float32, ldc int, acc bool)
 
-// sgemm14x8AVX512 adds (acc) or assigns alpha·a·b to the 14×8 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm14x8AVX512 adds (acc) or assigns alpha·a·b to the 14×8 tile c.
+// Only columns whose bit in mask is set are read and written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm14x8AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
 
-// sgemm14x16AVX512 adds (acc) or assigns alpha·a·b to the 14×16 tile c;
-// only columns whose bit in mask is set are read and written.
+// sgemm14x16AVX512 adds (acc) or assigns alpha·a·b to the 14×16 tile c.
+// Only columns whose bit in mask is set are read and written.
 // The other columns of the panel b are not looked at.
 //
 //go:noescape
 func sgemm14x16AVX512(kc int, alpha float32, a *float32, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm4x32RowsAVX512 adds (acc) or assigns alpha·a·b to the 4×32 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm4x32RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm4x16RowsAVX512 adds (acc) or assigns alpha·a·b to the 4×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm4x16RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm5x32RowsAVX512 adds (acc) or assigns alpha·a·b to the 5×32 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm5x32RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm5x16RowsAVX512 adds (acc) or assigns alpha·a·b to the 5×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm5x16RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm6x32RowsAVX512 adds (acc) or assigns alpha·a·b to the 6×32 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm6x32RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm6x16RowsAVX512 adds (acc) or assigns alpha·a·b to the 6×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm6x16RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm7x32RowsAVX512 adds (acc) or assigns alpha·a·b to the 7×32 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm7x32RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm7x16RowsAVX512 adds (acc) or assigns alpha·a·b to the 7×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm7x16RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm8x32RowsAVX512 adds (acc) or assigns alpha·a·b to the 8×32 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm8x32RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm8x16RowsAVX512 adds (acc) or assigns alpha·a·b to the 8×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm8x16RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm9x32RowsAVX512 adds (acc) or assigns alpha·a·b to the 9×32 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm9x32RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm9x16RowsAVX512 adds (acc) or assigns alpha·a·b to the 9×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm9x16RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm10x32RowsAVX512 adds (acc) or assigns alpha·a·b to the 10×32 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm10x32RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm10x16RowsAVX512 adds (acc) or assigns alpha·a·b to the 10×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm10x16RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm11x32RowsAVX512 adds (acc) or assigns alpha·a·b to the 11×32 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm11x32RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm11x16RowsAVX512 adds (acc) or assigns alpha·a·b to the 11×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm11x16RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm12x32RowsAVX512 adds (acc) or assigns alpha·a·b to the 12×32 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm12x32RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm12x16RowsAVX512 adds (acc) or assigns alpha·a·b to the 12×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm12x16RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm13x32RowsAVX512 adds (acc) or assigns alpha·a·b to the 13×32 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm13x32RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm13x16RowsAVX512 adds (acc) or assigns alpha·a·b to the 13×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm13x16RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm14x32RowsAVX512 adds (acc) or assigns alpha·a·b to the 14×32 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm14x32RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)
+
+// sgemm14x16RowsAVX512 adds (acc) or assigns alpha·a·b to the 14×16 tile c.
+// The rows of a are lda apart. Those at next, likewise, are prefetched.
+// Only columns whose bit in mask is set are read and written.
+//
+//go:noescape
+func sgemm14x16RowsAVX512(kc int, alpha float32, a *float32, next *float32, lda int, b *float32, c *float32, ldc int, mask uint32, acc bool)

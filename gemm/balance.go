@@ -14,25 +14,35 @@ func Balance(transA, transB Transpose, m, n, k, workers int) float64 {
 	if j.turned() {
 		j.turn()
 	}
-	cost := func(task int) float64 {
-		i0, i1, j0, j1 := j.part(task)
-		return float64(max(j.cost(i1-i0, j1-j0), 0))
-	}
-	if j.skinny() {
+	var tasks int
+	var cost func(task int) float64
+	switch {
+	case j.skinny():
 		j.splitSkinny()
-		j.rowGroups = 1
 		columns := j.rankColumns
 		if j.phase == dotPhase {
 			columns = j.dotColumns
 		}
-		cost = func(task int) float64 {
+		tasks, cost = j.colGroups, func(task int) float64 {
 			j0, j1 := columns(task)
 			return float64(j1 - j0)
 		}
-	} else {
+	case j.deep():
+		j.splitDeep()
+		tasks, cost = j.tasks, func(task int) float64 {
+			first, end := part(j.runs, j.tasks, task)
+			lo, _ := j.depths(first)
+			_, hi := j.depths(end - 1)
+			return float64(hi - lo)
+		}
+	default:
 		j.split()
+		tasks, cost = j.rowGroups*j.colGroups, func(task int) float64 {
+			i0, i1, j0, j1 := j.part(task)
+			return float64(max(j.cost(i1-i0, j1-j0), 0))
+		}
 	}
-	return ratio(par.Balance(j.threads, j.rowGroups*j.colGroups, cost))
+	return ratio(par.Balance(j.threads, tasks, cost))
 }
 
 // SGDOuterBalance is the same of SGDOuter.

@@ -19,6 +19,23 @@ const shallow = 64
 // milliseconds.
 const brief = 1 << 29
 
+// contended reports whether the rows of A compete for the same lines of the
+// level-1 cache, which has cacheWays for addresses a multiple of pageSize apart.
+func (j *job) contended() bool { return j.lda*4%pageSize == 0 }
+
+const (
+	pageSize  = 4096
+	cacheWays = 8
+)
+
+// direct reports whether A is read where it lies: it is not transposed and used
+// for one panel of B only. Of very few columns, reading it so takes longer.
+func (j *job) direct() bool {
+	const few = 8
+	kern := asm.Sgemm()
+	return kern.Low > 0 && !bool(j.transA) && few < j.n && j.n <= kern.NR && j.m >= kern.Low
+}
+
 // split cuts the product into tasks, rowGroups × colGroups parts of C that are
 // about equal. Each packs the parts of A and B it needs, so the fewer the
 // better; but with several for each worker a late one matters less, if the
@@ -87,8 +104,11 @@ func (j *job) split() {
 func (j *job) cost(m, n int) int {
 	const onTheWay, copying, transposition = 1, 2, 5
 	a, b := transposition, onTheWay
-	if j.transA {
+	switch {
+	case bool(j.transA):
 		a = copying
+	case j.direct():
+		a = 0
 	}
 	if j.transB {
 		b = transposition
@@ -110,21 +130,30 @@ type blocking struct {
 	byRows    bool // the order: see the package's documentation
 	rowBlocks int  // blocks of rows
 	width     int  // columns of a packed block of B
+	direct    bool // A is not packed
+	height    int  // most rows of a tile
 	once      bool // which is all columns: no panel of A is used again
 	// Elements of packed A and B, whole cache lines.
 	sizeA, sizeB int
 }
 
-// blocking fits parts of up to m×n elements.
-func (j *job) blocking(kern *asm.Kernel, m, n int) blocking {
+// blocking fits parts of up to m×n elements and a depth of k.
+func (j *job) blocking(kern *asm.Kernel, m, n, k int) blocking {
 	lines := func(n int) int { return ceilDiv(n, line) * line }
-	b := blocking{depth: depthOf(j.k, kern.KC)}
+	b := blocking{depth: depthOf(k, kern.KC), height: kern.MR}
+	if j.direct() && j.m/j.rowGroups >= kern.Low {
+		b.direct, b.rowBlocks, b.width, b.sizeB = true, 1, kern.NR, lines(kern.NR*b.depth)
+		if j.contended() {
+			b.height = min(b.height, cacheWays-1)
+		}
+		return b
+	}
 	near := cpu.L2() / 2 / 4 // elements of a block that is to stay in the level-2 cache
 	// If C is made by columns B is packed for every block of rows, which costs
 	// little unless it is transposed; then A may as well pass by, above all if it
 	// can be packed on the way. Of a tall product, A is most to pack. In a shallow
 	// one the transposition of B is best done without tiles in between.
-	b.byRows = bool(j.transB) && (bool(j.transA) || m*b.depth > near || j.k <= shallow) || bool(j.transA) && m >= 2*n
+	b.byRows = bool(j.transB) && (bool(j.transA) || m*b.depth > near || k <= shallow) || bool(j.transA) && m >= 2*n
 	if !b.byRows {
 		b.rowBlocks, b.width = ceilDiv(m*b.depth, near), kern.NR
 		b.sizeA, b.sizeB = lines(ceilDiv(m, b.rowBlocks)*b.depth), lines(kern.NR*b.depth)
@@ -146,7 +175,7 @@ func (j *job) runBlocks() {
 	kern := asm.Sgemm()
 	tasks := j.rowGroups * j.colGroups
 	panels := ceilDiv(ceilDiv(j.n, kern.NR), j.colGroups)
-	j.cut = j.blocking(kern, ceilDiv(j.m, j.rowGroups), panels*kern.NR)
+	j.cut = j.blocking(kern, ceilDiv(j.m, j.rowGroups), panels*kern.NR, j.k)
 	var buf *par.Buffer
 	if tasks <= par.Threads() {
 		// A worker that does the same task as before finds its panels' memory in
@@ -179,15 +208,34 @@ func (j *job) block(task int) {
 	} else {
 		panels = panels[task*(cut.sizeA+cut.sizeB):]
 	}
-	t.ap, t.bp = panels[:cut.sizeA], panels[cut.sizeA:][:cut.sizeB]
-	for t.p0 = 0; t.p0 < j.k; t.p0 += cut.depth {
-		t.kc = min(cut.depth, j.k-t.p0)
-		t.acc = t.p0 > 0 || j.beta != 0
+	t.panelsAt(panels)
+	t.product(0, j.k, i0, m, j0, n)
+	if buf != nil {
+		packing.Put(buf)
+	}
+}
+
+// panelsAt has the panels in the given memory.
+func (t *tiles) panelsAt(x []float32) {
+	t.ap, t.bp = x[:t.cut.sizeA], x[t.cut.sizeA:][:t.cut.sizeB]
+}
+
+// product computes m×n elements of C, from (i0, j0) on, over the depth from lo to
+// hi-1.
+func (t *tiles) product(lo, hi, i0, m, j0, n int) {
+	cut := &t.cut
+	for t.p0 = lo; t.p0 < hi; t.p0 += cut.depth {
+		t.kc = min(cut.depth, hi-t.p0)
+		t.acc = t.p0 > lo || t.beta != 0
 		for b := range cut.rowBlocks {
 			lo, hi := part(m, cut.rowBlocks, b)
 			t.i0, t.m = i0+lo, hi-lo
-			t.panels = ceilDiv(t.m, t.kern.MR)
-			if !cut.byRows {
+			t.panels = ceilDiv(t.m, cut.height)
+			switch {
+			case cut.direct:
+				t.whole(j0, n)
+				continue
+			case !cut.byRows:
 				t.columns(j0, n)
 				continue
 			}
@@ -195,9 +243,6 @@ func (j *job) block(task int) {
 				t.rows(j0+q, min(cut.width, n-q), q == 0)
 			}
 		}
-	}
-	if buf != nil {
-		packing.Put(buf)
 	}
 }
 
@@ -220,6 +265,21 @@ func (t *tiles) panel(i int) (first, height int, dst []float32) {
 		dst = dst[lo*t.kc:]
 	}
 	return first, height, dst
+}
+
+// whole computes n columns of C from j0 on, at most a panel of B, from the rows
+// of A where they lie.
+func (t *tiles) whole(j0, n int) {
+	t.packB(j0, n)
+	for p := range t.panels {
+		lo, hi := part(t.m, t.panels, p)
+		i := t.i0 + lo
+		next := (t.i0+hi)*t.lda + t.p0
+		if p == t.panels-1 {
+			next = t.i0*t.lda + t.p0 + t.kc
+		}
+		t.kern.TileRows(hi-lo, n, t.kc, t.alpha, t.a[i*t.lda+t.p0:], t.a[min(next, len(t.a)):], t.lda, t.bp, t.c[i*t.ldc+j0:], t.ldc, t.acc)
+	}
 }
 
 // columns computes n columns of C from j0 on, a panel of B after the other,

@@ -19,7 +19,10 @@
 // nothing, and the order is chosen so that it is the operand that is most to
 // pack, and that one that must be transposed is not packed again and again.
 // Panels are so deep that little time is spent between tiles. A product of
-// few columns that would fill a panel of B badly is computed as its transpose.
+// few columns that would fill a panel of B badly is computed as its transpose. If
+// all columns are in one panel, A is not packed but read where it lies. Of a deep
+// product with a very small C the depth is cut instead, into runs whose products
+// are then added up.
 //
 // Products of a few rows with a large B (fully connected layers with small
 // batches) read B where it lies, once: they are limited by memory. SGDOuter makes

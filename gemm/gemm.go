@@ -88,6 +88,9 @@ type job struct {
 	scratch   []float32 // for the packed operands of all parts, if there are few
 	rows      []float32 // op(A) of a skinny product, in blocks of columns
 	depth     int       // columns of a block
+	runs      int       // of the depth of a deep product: see there
+	tasks     int       // that do them
+	sums      []float32 // the product over each
 }
 
 type phase int
@@ -96,6 +99,7 @@ const (
 	blockPhase phase = iota
 	dotPhase         // skinny products: see there
 	rankPhase
+	deepPhase
 )
 
 var jobs struct {
@@ -135,19 +139,38 @@ func (j *job) multiply() {
 		j.runSkinny()
 		return
 	}
+	if j.deep() {
+		j.runDeep()
+		return
+	}
 	j.phase = blockPhase
 	j.runBlocks()
 }
 
 // turned reports whether the product is computed as its transpose,
-// Cᵀ = op(B)ᵀ·op(A)ᵀ, because its few columns would fill the last panel of B
-// badly and its rows will not. It must be so deep, and C so small, that it costs
-// little to transpose C. Products that do not pack B are not turned.
+// Cᵀ = op(B)ᵀ·op(A)ᵀ: because its few columns would fill the last panel of B
+// badly and its rows will not, or because then the larger operand need not be
+// packed. It must be so deep, and C so small, that it costs little to transpose C.
+// Products that do not pack B are not turned.
 func (j *job) turned() bool {
 	const deep, small = 128, 1 << 18
+	if j.skinny() || j.k < deep || j.m*j.n > small {
+		return false
+	}
 	half := asm.Sgemm().NR / 2 // the width of a narrow tile
 	whole := func(n int) int { return ceilDiv(n, half) * half }
-	return !j.skinny() && j.k >= deep && j.m*j.n <= small && 8*whole(j.n)*j.m > 9*whole(j.m)*j.n
+	// Some columns of the panel may be empty: more if otherwise both operands
+	// would be transposed.
+	direct := func(j *job) bool {
+		most := 9
+		if j.transB {
+			most = 10
+		}
+		return j.direct() && 8*whole(j.n) <= most*j.n
+	}
+	t := *j
+	t.turn()
+	return !direct(j) && (direct(&t) || 8*whole(j.n)*j.m > 9*whole(j.m)*j.n)
 }
 
 // turn makes the product its transpose, but for C.
@@ -181,6 +204,8 @@ func (j *job) Do(task int) {
 		j.dots(task)
 	case rankPhase:
 		j.ranks(task)
+	case deepPhase:
+		j.someRuns(task)
 	}
 }
 

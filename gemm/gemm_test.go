@@ -132,7 +132,7 @@ func TestSgemmRandom(t *testing.T) {
 	references := map[string][]float64{}
 	kerneltest.EachISA(t, func(t *testing.T) {
 		for _, tr := range transposes {
-			for _, s := range [][3]int{{64, 196, 576}, {131, 67, 1021}, {6, 300, 2000}, {300, 6, 700}, {7, 517, 1021}, {16, 2051, 131}, {1, 4099, 66}, {8, 2051, 131}, {16, 517, 1021}} {
+			for _, s := range [][3]int{{64, 196, 576}, {131, 67, 1021}, {6, 300, 2000}, {300, 6, 700}, {7, 517, 1021}, {16, 2051, 131}, {1, 4099, 66}, {8, 2051, 131}, {16, 517, 1021}, {37, 27, 700}, {17, 31, 9001}} {
 				o := newOperands(tr.a, tr.b, s[0], s[1], s[2], 1, heap, kerneltest.Normals)
 				name := fmt.Sprint(tr.name, s)
 				want := references[name]
@@ -157,7 +157,7 @@ func TestSgemmGuarded(t *testing.T) {
 		for _, atEnd := range []bool{true, false} {
 			alloc := func(n int) []float32 { return kerneltest.Guarded(t, n, atEnd) }
 			for _, tr := range transposes {
-				for _, s := range [][3]int{{1, 1, 1}, {k.MR + 1, k.NR + 1, 9}, {k.MR - 1, 2*k.NR - 1, 33}, {35, 17, k.KC + 1}, {5, 70, 4000}, {8, 2051, 131}, {16, 517, 1025}, {7, 257, 1025}} {
+				for _, s := range [][3]int{{1, 1, 1}, {k.MR + 1, k.NR + 1, 9}, {k.MR - 1, 2*k.NR - 1, 33}, {35, 17, k.KC + 1}, {5, 70, 4000}, {8, 2051, 131}, {16, 517, 1025}, {7, 257, 1025}, {37, 27, 1024}, {15, 13, 8192}, {9, 31, 8199}} {
 					gap := 1
 					if atEnd {
 						gap = 0
@@ -197,7 +197,7 @@ func TestSgemmBlocks(t *testing.T) {
 func TestSgemmSameBitsForAnyThreads(t *testing.T) {
 	kerneltest.EachISA(t, func(t *testing.T) {
 		for _, tr := range transposes {
-			for _, s := range [][3]int{{200, 300, 500}, {64, 1000, 100}, {6, 901, 1203}, {900, 5, 600}, {64, 27, 1500}} {
+			for _, s := range [][3]int{{200, 300, 500}, {64, 1000, 100}, {6, 901, 1203}, {900, 5, 600}, {64, 27, 1500}, {64, 27, 10240}} {
 				var want []float32
 				for _, threads := range []int{1, 2, 3, 7} {
 					o := newOperands(tr.a, tr.b, s[0], s[1], s[2], 0, heap, kerneltest.Normals)
@@ -223,7 +223,7 @@ func TestSgemmNoAllocations(t *testing.T) {
 	}
 	kerneltest.EachISA(t, func(t *testing.T) {
 		for _, tr := range transposes {
-			for _, s := range [][3]int{{5, 5, 5}, {120, 130, 140}, {6, 700, 800}, {64, 27, 1500}} {
+			for _, s := range [][3]int{{5, 5, 5}, {120, 130, 140}, {6, 700, 800}, {64, 27, 1500}, {64, 27, 10240}} {
 				o := newOperands(tr.a, tr.b, s[0], s[1], s[2], 0, heap, kerneltest.Normals)
 				// AllocsPerRun runs on one thread; the pool is of no use there.
 				if got := testing.AllocsPerRun(5, func() { o.run(1, 0) }); got != 0 {

@@ -59,6 +59,14 @@ func main() {
 			t.kernel(tile{mr: mr, vecs: 1, width: w})
 		}
 	}
+	// Of rows that compete for the same lines of the cache only half as many are
+	// read together.
+	for mr := t.minMR / 2; mr <= t.maxMR; mr++ {
+		t.kernel(tile{mr: mr, vecs: 2, width: t.width, rowsA: true})
+		if t.width > 8 { // two short vectors: a long one would wait for the broadcasts
+			t.kernel(tile{mr: mr, vecs: 2, width: 8, rowsA: true})
+		}
+	}
 	Generate()
 }
 
@@ -68,6 +76,8 @@ type tile struct {
 	// packA: A is not a panel, but the rows of its transpose, lda apart, and is
 	// copied to one. packB: B is not a panel, but rows ldb apart, likewise.
 	packA, packB bool
+	// rowsA: A is not a panel, but rows lda apart, and read where it lies.
+	rowsA bool
 }
 
 // registers returns the register file cut down to the tile's vectors.
@@ -90,21 +100,29 @@ func (t target) kernel(tl tile) {
 	masked := t.masked && !tl.packA && !tl.packB
 	name := fmt.Sprintf("sgemm%dx%d%s", mr, nr, t.suffix)
 	sig := "func(kc int, alpha float32, a, b, c *float32, ldc int"
-	doc := []string{"%s adds (acc) or assigns alpha·a·b to the %d×%d tile c;"}
+	doc := []string{"%s adds (acc) or assigns alpha·a·b to the %d×%d tile c."}
 	switch {
 	case tl.packA:
 		name = fmt.Sprintf("sgemm%dx%dPackA%s", mr, nr, t.suffix)
 		sig = "func(kc int, alpha float32, a *float32, lda int, ap, b, c *float32, ldc int"
-		doc = append(doc, "the columns of a are lda apart and copied to the panel ap.")
+		doc = append(doc, "The columns of a are lda apart and copied to the panel ap.")
 	case tl.packB:
 		name = fmt.Sprintf("sgemm%dx%dPackB%s", mr, nr, t.suffix)
 		sig = "func(kc int, alpha float32, a, b *float32, ldb int, bp, c *float32, ldc int"
-		doc = append(doc, "the rows of b are ldb apart and copied to the panel bp.")
+		doc = append(doc, "The rows of b are ldb apart and copied to the panel bp.")
+	case tl.rowsA:
+		name = fmt.Sprintf("sgemm%dx%dRows%s", mr, nr, t.suffix)
+		sig = "func(kc int, alpha float32, a, next *float32, lda int, b, c *float32, ldc int"
+		doc = append(doc, "The rows of a are lda apart. Those at next, likewise, are prefetched.")
+	}
+	switch {
+	case tl.packA || tl.packB:
+		doc = append(doc, "All columns are written.")
 	case masked:
 		sig += ", mask uint32"
-		doc = append(doc, "only columns whose bit in mask is set are read and written.")
+		doc = append(doc, "Only columns whose bit in mask is set are read and written.")
 	default:
-		doc = append(doc, "all columns are written.")
+		doc = append(doc, "All columns are written.")
 	}
 	if tl.vecs == 1 {
 		doc = append(doc, "The other columns of the panel b are not looked at.")
@@ -147,6 +165,18 @@ func (t target) kernel(tl tile) {
 	if tl.packA {
 		stride("lda", "ap")
 	}
+	// heads are every third row of A, where it is not a panel.
+	heads := []reg.Register{a}
+	if tl.rowsA {
+		ld = Load(Param("lda"), GP64())
+		SHLQ(U8(2), ld)
+		for i := 3; i < mr; i += 3 {
+			r := GP64()
+			LEAQ(Mem{Base: heads[len(heads)-1], Index: ld, Scale: 2}, r)
+			ADDQ(ld, r)
+			heads = append(heads, r)
+		}
+	}
 	b := Load(Param("b"), GP64())
 	if tl.packB {
 		stride("ldb", "bp")
@@ -173,10 +203,12 @@ func (t target) kernel(tl tile) {
 	}
 	cp, end := GP64(), GP64()
 	MOVQ(c, cp)
-	IMUL3Q(U8(mr-1), ldc, end)
-	ADDQ(c, end)
-	CMPQ(kc, U8(unroll*mr))
-	JGE(LabelRef("start"))
+	if !tl.rowsA {
+		IMUL3Q(U8(mr-1), ldc, end)
+		ADDQ(c, end)
+		CMPQ(kc, U8(unroll*mr))
+		JGE(LabelRef("start"))
+	}
 	for i := range mr {
 		row(cp)
 		if i < mr-1 {
@@ -195,6 +227,22 @@ func (t target) kernel(tl tile) {
 	}
 
 	n, soon := GP64(), GP64()
+	// The next rows are asked for one after the other, with each turn as much as it
+	// reads of these rows, or a little more.
+	rowEnd, rowSize := GP64(), GP64()
+	ask := func() {
+		const lines = 4
+		for i := range lines {
+			PREFETCHT1(Mem{Base: soon, Disp: 64 * i})
+		}
+		ADDQ(I32(64*lines), soon)
+		CMPQ(soon, rowEnd)
+		JB(LabelRef("asked"))
+		ADDQ(ld, rowEnd)
+		MOVQ(rowEnd, soon)
+		SUBQ(rowSize, soon)
+		Label("asked")
+	}
 	// step emits one k: the vectors of B, then each element of A broadcast to a
 	// register that serves them all. (A broadcast inside the FMA operand would
 	// be loaded twice and costs 13–17 % on Zen 5.)
@@ -243,8 +291,11 @@ func (t target) kernel(tl tile) {
 		for i := range mr {
 			x := av[i%2]
 			from := Mem{Base: a, Disp: 4 * (u*mr + i)}
-			if tl.packA {
+			switch {
+			case tl.packA:
 				from = strided(a, u, 4*i)
+			case tl.rowsA:
+				from = strided(heads[i/3], i%3, 4*u)
 			}
 			VBROADCASTSS(from, x)
 			for j := range tl.vecs {
@@ -266,18 +317,34 @@ func (t target) kernel(tl tile) {
 			}
 			ADDQ(U32(n*bytes), dst)
 		}
-		move(a, tl.packA, 4*mr)
+		if tl.rowsA {
+			for _, r := range heads {
+				ADDQ(U8(4*n), r)
+			}
+		} else {
+			move(a, tl.packA, 4*mr)
+		}
 		move(b, tl.packB, panel)
 	}
 	MOVQ(c, cp)
 	MOVQ(kc, n)
+	if tl.rowsA {
+		Load(Param("next"), soon)
+		LEAQ(Mem{Base: soon, Index: kc, Scale: 4}, rowEnd)
+		MOVQ(kc, rowSize)
+		SHLQ(U8(2), rowSize)
+	}
 	SHRQ(U8(2), n)
 	JZ(LabelRef("tail"))
 	Label("loop")
-	row(cp)
-	ADDQ(ldc, cp)
-	CMPQ(cp, end)
-	CMOVQHI(end, cp)
+	if tl.rowsA {
+		ask()
+	} else {
+		row(cp)
+		ADDQ(ldc, cp)
+		CMPQ(cp, end)
+		CMOVQHI(end, cp)
+	}
 	if tl.packA {
 		LEAQ(Mem{Base: a, Index: ld, Scale: 2 * unroll}, soon)
 	}
@@ -322,7 +389,7 @@ func (t target) kernel(tl tile) {
 			Comment("Columns outside the matrix are masked off.")
 			KMOVW(mask, k[0])
 			if tl.vecs == 2 {
-				SHRL(U8(16), mask)
+				SHRL(U8(tl.width), mask)
 				KMOVW(mask, k[1])
 			}
 			TESTB(acc, acc)
