@@ -99,10 +99,11 @@ func (j *job) split() {
 }
 
 // cost estimates the time of m×n elements of C for each of k: that of 16
-// multiply-adds is 8, that of packing an element of A 2, of B, which tiles pack
-// on the way, 1, or 5 if it is transposed.
+// multiply-adds is 8, that of packing an element of A 6, as its short columns are
+// far apart, or 5 if they are transposed; that of B, which tiles pack on the way,
+// 1, or 5 if it is transposed. A that is not packed costs nothing.
 func (j *job) cost(m, n int) int {
-	const onTheWay, copying, transposition = 1, 2, 5
+	const onTheWay, copying, transposition = 1, 6, 5
 	a, b := transposition, onTheWay
 	switch {
 	case bool(j.transA):
