@@ -79,7 +79,7 @@ func (j *job) split() {
 		}
 	}
 	for _, c := range cuts {
-		if c.work <= least+least/64 {
+		if c.work <= least+least/100 {
 			j.rowGroups, j.colGroups = c.r, c.c
 			break
 		}
