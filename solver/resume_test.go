@@ -83,7 +83,7 @@ func figures(lines []string) []string {
 }
 
 // TestExactResume stops a run at every poll in turn, in the middle of tests
-// too, resumes it and wants the files and the log of the run that went on.
+// too, asking once or for good, resumes it and wants the files and the log of the run that went on.
 func TestExactResume(t *testing.T) {
 	dir := t.TempDir()
 	sp := parseSolver(t, busySolver)
@@ -98,7 +98,7 @@ func TestExactResume(t *testing.T) {
 		sp.SnapshotPrefix = proto.String(prefix)
 		n := 0
 		first := run(t, sp, "", func() solver.Action {
-			if n++; n == stopAt {
+			if n++; n == stopAt || n > stopAt && stopAt%2 == 0 {
 				return solver.ActionStop
 			}
 			return solver.ActionNone

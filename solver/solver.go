@@ -63,8 +63,9 @@ type Options struct {
 	ResolvePath func(string) string
 	// EditNet, if set, changes every net read before it is built.
 	EditNet func(*caffepb.NetParameter) error
-	// Action is polled after each iteration and before each test batch; nil
-	// never asks for anything.
+	// Action is polled after each iteration and before each test batch, there
+	// until it asks for nothing or to stop; nil never asks for anything. It may
+	// go on asking to stop.
 	Action func() Action
 	// OnIteration is called after each update; nil is not.
 	OnIteration func(Progress)
@@ -685,12 +686,11 @@ func (s *Solver) test(i int) error {
 	var weights, sums []float32
 	for b := range int(s.p.TestIter[i]) {
 		for a := s.action(); a != ActionNone; a = s.action() {
-			if a == ActionSnapshot {
-				if err := s.Snapshot(); err != nil {
-					return err
-				}
-			} else {
-				s.stop = true
+			if s.stop = a == ActionStop; s.stop {
+				break // it may be asked for again and again
+			}
+			if err := s.Snapshot(); err != nil {
+				return err
 			}
 		}
 		if s.stop {
