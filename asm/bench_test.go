@@ -30,8 +30,8 @@ func tileShapes() []tileShape {
 }
 
 // BenchmarkTile measures the SGEMM micro-kernels: tiles of all widths, those
-// that pack an operand on the way, and those that read A where it lies. Panels of A and B in turn fill a part of the
-// level-2 cache, as in a product.
+// that pack an operand on the way, and those that read A where it lies. Panels of
+// A and B in turn fill a part of the level-2 cache, as in a product.
 func BenchmarkTile(b *testing.B) {
 	const panels = 8
 	kerneltest.EachBench(b, func(b *testing.B) {

@@ -143,7 +143,7 @@ func (j *job) blocking(kern *asm.Kernel, m, n, k int) blocking {
 	lines := func(n int) int { return ceilDiv(n, line) * line }
 	b := blocking{depth: depthOf(k, kern.KC), height: kern.MR}
 	if j.direct() && j.m/j.rowGroups >= kern.Low {
-		b.direct, b.rowBlocks, b.width, b.sizeB = true, 1, kern.NR, lines(kern.NR*b.depth)
+		b.direct, b.rowBlocks, b.sizeB = true, 1, lines(kern.NR*b.depth)
 		if j.contended() {
 			b.height = min(b.height, cacheWays-1)
 		}
@@ -221,27 +221,26 @@ func (t *tiles) panelsAt(x []float32) {
 	t.ap, t.bp = x[:t.cut.sizeA], x[t.cut.sizeA:][:t.cut.sizeB]
 }
 
-// product computes m×n elements of C, from (i0, j0) on, over the depth from lo to
-// hi-1.
-func (t *tiles) product(lo, hi, i0, m, j0, n int) {
+// product computes m×n elements of C, from (i0, j0) on, over the depth from p0 to
+// p1-1.
+func (t *tiles) product(p0, p1, i0, m, j0, n int) {
 	cut := &t.cut
-	for t.p0 = lo; t.p0 < hi; t.p0 += cut.depth {
-		t.kc = min(cut.depth, hi-t.p0)
-		t.acc = t.p0 > lo || t.beta != 0
+	for t.p0 = p0; t.p0 < p1; t.p0 += cut.depth {
+		t.kc = min(cut.depth, p1-t.p0)
+		t.acc = t.p0 > p0 || t.beta != 0
 		for b := range cut.rowBlocks {
 			lo, hi := part(m, cut.rowBlocks, b)
 			t.i0, t.m = i0+lo, hi-lo
 			t.panels = ceilDiv(t.m, cut.height)
 			switch {
 			case cut.direct:
-				t.whole(j0, n)
-				continue
-			case !cut.byRows:
+				t.panelOfB(j0, n)
+			case cut.byRows:
+				for q := 0; q < n; q += cut.width {
+					t.rows(j0+q, min(cut.width, n-q), q == 0)
+				}
+			default:
 				t.columns(j0, n)
-				continue
-			}
-			for q := 0; q < n; q += cut.width {
-				t.rows(j0+q, min(cut.width, n-q), q == 0)
 			}
 		}
 	}
@@ -268,9 +267,9 @@ func (t *tiles) panel(i int) (first, height int, dst []float32) {
 	return first, height, dst
 }
 
-// whole computes n columns of C from j0 on, at most a panel of B, from the rows
-// of A where they lie.
-func (t *tiles) whole(j0, n int) {
+// panelOfB computes n columns of C from j0 on, at most a panel of B, from the
+// rows of A where they lie.
+func (t *tiles) panelOfB(j0, n int) {
 	t.packB(j0, n)
 	for p := range t.panels {
 		lo, hi := part(t.m, t.panels, p)

@@ -12,21 +12,21 @@ import (
 const (
 	deepSmall = 1 << 12 // elements of C, at most
 	deepRun   = 1 << 10 // depth of a run, at least
-	deepRuns  = 32      // at most
-	deepLeast = 8       // at least
+	fewRuns   = 8       // at least
+	manyRuns  = 32      // at most
 )
 
 // deep reports whether the product is cut so.
-func (j *job) deep() bool { return j.m*j.n <= deepSmall && j.k >= deepLeast*deepRun }
+func (j *job) deep() bool { return j.m*j.n <= deepSmall && j.k >= fewRuns*deepRun }
 
 // splitDeep chooses the runs and the tasks, which do some each.
 func (j *job) splitDeep() {
 	j.phase = deepPhase
-	j.runs = min(j.k/deepRun, deepRuns)
-	j.tasks = min(j.runs, par.Threads())
-	if j.threads > 0 {
-		j.tasks = min(j.runs, j.threads)
+	j.runs = min(j.k/deepRun, manyRuns)
+	if j.threads <= 0 {
+		j.threads = par.Threads()
 	}
+	j.tasks = min(j.runs, j.threads)
 }
 
 // depths returns the range of run i. It begins with a cache line.

@@ -159,12 +159,13 @@ func (j *job) turned() bool {
 	}
 	half := asm.Sgemm().NR / 2 // the width of a narrow tile
 	whole := func(n int) int { return ceilDiv(n, half) * half }
-	// Some columns of the panel may be empty: more if otherwise both operands
-	// would be transposed.
+	// Reading A where it lies is better even if some columns of the panel are
+	// empty: fewer if there are few rows to transpose and B need not be.
 	direct := func(j *job) bool {
-		most := 9
-		if j.transB {
-			most = 10
+		const fewRows = 256
+		most := 10
+		if j.m < fewRows && !bool(j.transB) {
+			most = 9
 		}
 		return j.direct() && 8*whole(j.n) <= most*j.n
 	}

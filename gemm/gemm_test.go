@@ -96,7 +96,7 @@ func TestSgemmEdges(t *testing.T) {
 			sizes = append(sizes, size{k.MR + 1, k.NR + 1, kc}, size{3, 2, kc})
 		}
 		sizes = append(sizes,
-			size{2*k.MR + 1, 3*k.NR - 1, 2*k.KC + 3}, size{97, 101, 103}, size{1, 509, 31}, size{509, 1, 31}, size{1, 1, 1009},
+			size{2*k.MR + 1, 3*k.NR - 1, 2*k.KC + 3}, size{97, 101, 103}, size{1, 509, 31}, size{509, 1, 31}, size{1, 1, 1009}, size{1, 1, 8200},
 			size{0, 5, 5}, size{5, 0, 5}, size{5, 5, 0}, size{0, 0, 0})
 		for _, tr := range transposes {
 			for i, s := range sizes {
@@ -283,10 +283,14 @@ func TestSgemmPanics(t *testing.T) {
 	Sgemm(NoTrans, NoTrans, 0, 2, 2, 1, nil, 2, nil, 2, 0, nil, 2)
 }
 
-// BenchmarkSgemm measures square products and those of VGG-16's convolutions of
-// one image, in the transposition that their direction has.
+// BenchmarkSgemm measures square products, some of few columns, and those of
+// VGG-16's convolutions of one image, in the transposition that their direction
+// has.
 func BenchmarkSgemm(b *testing.B) {
 	shapes := bench.Squares()
+	for _, n := range []int{9, 16, 24, 27, 32} {
+		shapes = append(shapes, bench.GEMM{Name: fmt.Sprintf("columns %d", n), M: 16384, N: n, K: 1000})
+	}
 	for _, c := range bench.Convs(1) {
 		for _, d := range bench.Directions {
 			shapes = append(shapes, c.GEMM(d))
