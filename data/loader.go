@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"crema/internal/par"
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 // LoaderOptions configure NewLoader.

@@ -18,10 +18,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"crema/internal/tensor"
 	"crema/lmdb"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 // makeDB writes records under their number in 8 digits.

@@ -10,9 +10,9 @@ import (
 
 	"crema/graph"
 	"crema/internal/summary"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
 	"crema/solver"
+	"crema/tensor"
 
 	"google.golang.org/protobuf/proto"
 )

@@ -7,8 +7,8 @@ import (
 
 	"crema/graph"
 	"crema/internal/summary"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 
 	"google.golang.org/protobuf/proto"
 )

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"slices"
 
-	"crema/internal/tensor"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 // protoShape returns the shape a BlobProto declares: its shape field, or the

@@ -8,10 +8,10 @@ import (
 	"testing"
 
 	"crema/graph"
-	"crema/internal/tensor"
 	"crema/layers"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 const goldenLayers = "../testdata/golden/layers"

@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"crema/internal/glog"
-	"crema/internal/tensor"
 	"crema/layers"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -531,7 +531,7 @@ func (n *Node) reshape() error {
 	}
 	n.seenShapes = n.seenShapes[:0]
 	for _, b := range n.Bottoms {
-		n.seenShapes = append(n.seenShapes, slices.Clone(b.Shape()))
+		n.seenShapes = append(n.seenShapes, b.Shape())
 	}
 	return nil
 }
@@ -539,7 +539,7 @@ func (n *Node) reshape() error {
 // stale reports whether a bottom changed shape since the last reshape.
 func (n *Node) stale() bool {
 	for i, b := range n.Bottoms {
-		if !slices.Equal(n.seenShapes[i], b.Shape()) {
+		if !b.HasShape(n.seenShapes[i]...) {
 			return true
 		}
 	}
@@ -631,7 +631,7 @@ func (n *Net) ForwardLayer(i int) (float32, error) {
 			continue
 		}
 		var sum float64
-		for _, v := range l.Tops[j].Data() {
+		for _, v := range l.Tops[j].ReadData() {
 			sum += float64(v)
 		}
 		loss += float32(sum) * w

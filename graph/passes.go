@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"os"
 
-	"crema/internal/tensor"
 	"crema/layers"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -215,7 +215,7 @@ func (n *Net) chooseLayouts() error {
 // reorder makes layer l read bottom j through a reorder to the given layout.
 func (n *Net) reorder(l *Node, j int, layout tensor.Layout) *Node {
 	name := l.BottomNames[j]
-	top := tensor.New()
+	top := tensor.New(l.Bottoms[j].Shape()...)
 	top.SetLayout(layout)
 	ctx := n.ctx
 	ctx.Phase = l.Param.GetPhase()

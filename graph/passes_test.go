@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"crema/internal/race"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"

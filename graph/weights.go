@@ -9,9 +9,9 @@ import (
 
 	"crema/internal/atomicfile"
 	"crema/internal/glog"
-	"crema/internal/tensor"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {
@@ -73,7 +73,7 @@ func (l *accuracy) Reshape(bottom, top []*tensor.Blob) error {
 }
 
 func (l *accuracy) Forward(bottom, top []*tensor.Blob) error {
-	d, scores, labels := l.dims, bottom[0].Data(), bottom[1].Data()
+	d, scores, labels := l.dims, bottom[0].ReadData(), bottom[1].ReadData()
 	var classTop []float32
 	if len(top) > 1 {
 		classTop = top[1].Data()

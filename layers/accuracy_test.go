@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 func TestAccuracy(t *testing.T) {

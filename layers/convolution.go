@@ -9,8 +9,8 @@ import (
 	"crema/asm"
 	"crema/conv"
 	"crema/internal/par"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {
@@ -320,12 +320,12 @@ func (l *convolution) Forward(bottom, top []*tensor.Blob) error {
 		// The weights are as they were most of the time.
 		f := l.keptFilters()
 		for i, b := range bottom {
-			l.plan.ForwardFilters(b.Data(), f, bias, top[i].Data())
+			l.plan.ForwardFilters(b.ReadData(), f, bias, top[i].Data())
 		}
 		return nil
 	}
 	for i, b := range bottom {
-		l.plan.Forward(b.Data(), l.params[0].ReadData(), bias, top[i].Data())
+		l.plan.Forward(b.ReadData(), l.params[0].ReadData(), bias, top[i].Data())
 	}
 	return nil
 }
@@ -349,14 +349,14 @@ func (l *convolution) Backward(top []*tensor.Blob, propagateDown []bool, bottom 
 		dy := t.Diff()
 		var y, db []float32
 		if l.rectify {
-			y = t.Data()
+			y = t.ReadData()
 		}
 		if l.bias && l.ParamPropagateDown(1) {
 			db = l.params[1].Diff()
 		}
 		switch {
 		case l.ParamPropagateDown(0):
-			l.plan.BackwardWeights(bottom[i].Data(), dy, y, l.params[0].Diff(), db)
+			l.plan.BackwardWeights(bottom[i].ReadData(), dy, y, l.params[0].Diff(), db)
 		case db != nil:
 			l.plan.BackwardBias(dy, y, db)
 		}

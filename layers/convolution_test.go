@@ -3,7 +3,7 @@ package layers
 import (
 	"testing"
 
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 // naiveConv is the definition, one output at a time.

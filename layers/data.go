@@ -8,8 +8,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"crema/data"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {

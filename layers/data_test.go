@@ -17,9 +17,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"crema/data"
-	"crema/internal/tensor"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 const goldenRuns = "../testdata/golden/runs"

@@ -6,8 +6,8 @@ import (
 
 	"crema/internal/par"
 	"crema/internal/rng"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {
@@ -71,7 +71,7 @@ func (l *dropout) Fit(in, out tensor.Layout) Fit {
 }
 
 func (l *dropout) Forward(bottom, top []*tensor.Blob) error {
-	x, y := bottom[0].Data(), top[0].Data()
+	x, y := bottom[0].ReadData(), top[0].Data()
 	if l.ctx.Phase != caffepb.Phase_TRAIN {
 		if bottom[0] != top[0] {
 			copy(y, x)

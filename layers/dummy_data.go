@@ -4,8 +4,8 @@ import (
 	"fmt"
 
 	"crema/internal/rng"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {

@@ -4,8 +4,8 @@ import (
 	"fmt"
 
 	"crema/internal/par"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {
@@ -49,7 +49,7 @@ func (l *euclideanLoss) Reshape(bottom, top []*tensor.Blob) error {
 }
 
 func (l *euclideanLoss) Forward(bottom, top []*tensor.Blob) error {
-	a, b := bottom[0].Data(), bottom[1].Data()
+	a, b := bottom[0].ReadData(), bottom[1].ReadData()
 	par.For(len(l.partial), 1, func(lo, hi int) {
 		for c := lo; c < hi; c++ {
 			end := min((c+1)*lossChunk, len(a))
@@ -73,7 +73,7 @@ func (l *euclideanLoss) Forward(bottom, top []*tensor.Blob) error {
 // Backward: da = (a − b)·weight/N, db = −da. The difference is taken again
 // rather than kept.
 func (l *euclideanLoss) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tensor.Blob) error {
-	a, b := bottom[0].Data(), bottom[1].Data()
+	a, b := bottom[0].ReadData(), bottom[1].ReadData()
 	w := top[0].Diff()[0] / float32(bottom[0].Dim(0))
 	for i := range bottom {
 		if !propagateDown[i] {

@@ -3,7 +3,7 @@ package layers
 import (
 	"testing"
 
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 func TestEuclideanLoss(t *testing.T) {

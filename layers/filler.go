@@ -10,8 +10,8 @@ import (
 
 	"crema/internal/par"
 	"crema/internal/rng"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 // fillChunk is the number of consecutive elements that share a random stream.

@@ -6,8 +6,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/prototext"
 
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func parseFiller(t *testing.T, text string) *caffepb.FillerParameter {

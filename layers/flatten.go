@@ -3,8 +3,8 @@ package layers
 import (
 	"fmt"
 
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {

@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 // A gradCheck compares Backward with central differences, as Caffe's

@@ -9,8 +9,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/prototext"
 
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 const (

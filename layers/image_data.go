@@ -6,8 +6,8 @@ import (
 
 	"crema/data"
 	"crema/internal/rng"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {

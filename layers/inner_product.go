@@ -5,8 +5,8 @@ import (
 
 	"crema/gemm"
 	"crema/internal/par"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {
@@ -106,7 +106,7 @@ func (l *innerProduct) Reshape(bottom, top []*tensor.Blob) error {
 }
 
 func (l *innerProduct) Forward(bottom, top []*tensor.Blob) error {
-	x, w, y := bottom[0].Data(), l.params[0].Data(), top[0].Data()
+	x, w, y := bottom[0].ReadData(), l.params[0].ReadData(), top[0].Data()
 	if l.transpose {
 		gemm.Sgemm(gemm.NoTrans, gemm.NoTrans, l.m, l.n, l.k, 1, x, l.k, w, l.n, 0, y, l.n)
 	} else {
@@ -115,7 +115,7 @@ func (l *innerProduct) Forward(bottom, top []*tensor.Blob) error {
 	if !l.bias {
 		return nil
 	}
-	b := l.params[1].Data()
+	b := l.params[1].ReadData()
 	par.For(l.m, grainFor(l.n), func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			row := y[i*l.n:][:len(b)]
@@ -131,7 +131,7 @@ func (l *innerProduct) Backward(top []*tensor.Blob, propagateDown []bool, bottom
 	dy := top[0].Diff()
 	// First, as an update below changes the weights.
 	if propagateDown[0] {
-		w, dx := l.params[0].Data(), bottom[0].Diff()
+		w, dx := l.params[0].ReadData(), bottom[0].Diff()
 		if l.transpose {
 			gemm.Sgemm(gemm.NoTrans, gemm.Trans, l.m, l.k, l.n, 1, dy, l.n, w, l.n, 0, dx, l.k)
 		} else {
@@ -140,7 +140,7 @@ func (l *innerProduct) Backward(top []*tensor.Blob, propagateDown []bool, bottom
 	}
 	if u := l.update; u != nil {
 		l.update = nil
-		x, w := bottom[0].Data(), l.params[0].Data()
+		x, w := bottom[0].ReadData(), l.params[0].Data()
 		step := gemm.Step{Rate: u.Rate, Decay: u.Decay, Momentum: u.Momentum}
 		if l.transpose {
 			gemm.SGDOuter(step, l.k, l.n, l.m, x, l.k, dy, l.n, u.History, w)
@@ -149,7 +149,7 @@ func (l *innerProduct) Backward(top []*tensor.Blob, propagateDown []bool, bottom
 		}
 		u.History = nil
 	} else if l.ParamPropagateDown(0) {
-		x, dw := bottom[0].Data(), l.params[0].Diff()
+		x, dw := bottom[0].ReadData(), l.params[0].Diff()
 		if l.transpose {
 			gemm.Sgemm(gemm.Trans, gemm.NoTrans, l.k, l.n, l.m, 1, x, l.k, dy, l.n, 1, dw, l.n)
 		} else {

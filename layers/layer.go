@@ -6,8 +6,8 @@ import (
 	"sort"
 	"strings"
 
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 // A Layer computes tops from bottoms and gradients the other way. The net

@@ -3,7 +3,7 @@ package layers
 import (
 	"testing"
 
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 // A bottom that nobody wants a gradient for keeps what it has.

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"crema/internal/race"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 // TestConvolutionLayouts compares a convolution, alone and doing the work of a

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {

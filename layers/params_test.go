@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 func TestParamsFilled(t *testing.T) {

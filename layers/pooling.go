@@ -8,8 +8,8 @@ import (
 	"crema/asm"
 	"crema/internal/par"
 	"crema/internal/rng"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {
@@ -258,7 +258,7 @@ func (l *pooling) Fit(in, out tensor.Layout) Fit {
 }
 
 func (l *pooling) Forward(bottom, top []*tensor.Blob) error {
-	b, x, y := bottom[0], bottom[0].Data(), top[0].Data()
+	b, x, y := bottom[0], bottom[0].ReadData(), top[0].Data()
 	blocked := b.Layout() == tensor.Blocked
 	switch {
 	case l.method == caffepb.PoolingParameter_AVE && blocked:

@@ -5,7 +5,7 @@ import (
 
 	"crema/asm"
 	"crema/internal/par"
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 // Pooling of blocked blobs: a block is an image of pixels of 16 channels, and

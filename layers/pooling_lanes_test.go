@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 // blockedCopy returns a blob of the same values in the other layout.
@@ -73,6 +73,7 @@ func TestPoolingBlocked(t *testing.T) {
 				if f := l.(LayoutTaker).Fit(tensor.Blocked, tensor.Blocked); f != Fits {
 					t.Fatalf("%s: fit is %v", what, f)
 				}
+				yb.ReshapeLike(top[0])
 				yb.SetLayout(tensor.Blocked)
 				if err := l.Reshape(blobs(xb), blobs(yb)); err != nil {
 					t.Fatal(err)

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func TestPoolingShape(t *testing.T) {

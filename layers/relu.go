@@ -3,8 +3,8 @@ package layers
 import (
 	"crema/asm"
 	"crema/internal/par"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {
@@ -59,13 +59,13 @@ func (l *relu) Reshape(bottom, top []*tensor.Blob) error {
 func (l *relu) Fit(in, out tensor.Layout) Fit { return sameLayout(in, out) }
 
 func (l *relu) Forward(bottom, top []*tensor.Blob) error {
-	l.run(reluPass{l.slope, bottom[0].Data(), nil, top[0].Data()})
+	l.run(reluPass{l.slope, bottom[0].ReadData(), nil, top[0].Data()})
 	return nil
 }
 
 func (l *relu) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tensor.Blob) error {
 	if propagateDown[0] {
-		l.run(reluPass{l.slope, bottom[0].Data(), top[0].Diff(), bottom[0].Diff()})
+		l.run(reluPass{l.slope, bottom[0].ReadData(), top[0].Diff(), bottom[0].Diff()})
 	}
 	return nil
 }

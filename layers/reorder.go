@@ -3,7 +3,7 @@ package layers
 import (
 	"crema/asm"
 	"crema/internal/par"
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 // NewReorder returns a layer of one bottom and one top that have the same shape
@@ -57,7 +57,7 @@ func (l *reorder) Reshape(bottom, top []*tensor.Blob) error {
 }
 
 func (l *reorder) Forward(bottom, top []*tensor.Blob) error {
-	l.run(bottom[0], bottom[0].Data(), top[0].Data(), top[0].Layout())
+	l.run(bottom[0], bottom[0].ReadData(), top[0].Data(), top[0].Layout())
 	return nil
 }
 

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"testing"
 
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 // TestReorder brings values and gradients into the other layout and back.
 func TestReorder(t *testing.T) {
 	for _, s := range [][]int{{2, 16, 1, 1}, {1, 48, 3, 5}, {3, 32, 40, 41}, {0, 16, 2, 2}} {
-		x, y, z := randomBlob(1, s...), tensor.New(), tensor.New()
+		x, y, z := randomBlob(1, s...), tensor.New(s...), tensor.New()
 		y.SetLayout(tensor.Blocked)
 		there, back := NewReorder(testContext(train)), NewReorder(testContext(train))
 		for _, step := range []struct {
@@ -47,7 +47,7 @@ func TestReorder(t *testing.T) {
 			t.Errorf("not to be propagated: %v, gradient %v", err, x.Diff()[0])
 		}
 	}
-	y := tensor.New()
+	y := tensor.New(2, 16, 3, 3)
 	y.SetLayout(tensor.Blocked)
 	if err := NewReorder(testContext(train)).Reshape(blobs(tensor.New(2, 24, 3, 3)), blobs(y)); err == nil {
 		t.Error("no error for 24 channels")

@@ -1,8 +1,8 @@
 package layers
 
 import (
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {

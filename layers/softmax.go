@@ -6,8 +6,8 @@ import (
 
 	"crema/asm"
 	"crema/internal/par"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {
@@ -47,7 +47,7 @@ func (l *softmax) Reshape(bottom, top []*tensor.Blob) error {
 func softmaxAxis(p *caffepb.LayerParameter) int { return int(p.GetSoftmaxParam().GetAxis()) }
 
 func (l *softmax) Forward(bottom, top []*tensor.Blob) error {
-	l.dims.softmax(bottom[0].Data(), top[0].Data())
+	l.dims.softmax(bottom[0].ReadData(), top[0].Data())
 	return nil
 }
 
@@ -56,7 +56,7 @@ func (l *softmax) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*t
 	if !propagateDown[0] {
 		return nil
 	}
-	d, y, dy, dx := l.dims, top[0].Data(), top[0].Diff(), bottom[0].Diff()
+	d, y, dy, dx := l.dims, top[0].ReadData(), top[0].Diff(), bottom[0].Diff()
 	d.each(func(at, width int) {
 		var dot [columns]float64
 		for c := range d.channels {

@@ -6,8 +6,8 @@ import (
 	"math"
 
 	"crema/internal/par"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {
@@ -128,12 +128,12 @@ func (d axisDims) label(labels []float32, pos int, ignore *int32) (v int, ok boo
 }
 
 func (l *softmaxLoss) Forward(bottom, top []*tensor.Blob) error {
-	d, labels := l.dims, bottom[1].Data()
+	d, labels := l.dims, bottom[1].ReadData()
 	if len(top) > 1 {
 		top[1].ShareData(l.prob)
 	}
 	prob := l.prob.Data()
-	d.softmax(bottom[0].Data(), prob)
+	d.softmax(bottom[0].ReadData(), prob)
 	const tiny = 0x1p-126 // FLT_MIN
 	var loss float64
 	valid := 0
@@ -174,7 +174,7 @@ func (l *softmaxLoss) Backward(top []*tensor.Blob, propagateDown []bool, bottom 
 	if !propagateDown[0] {
 		return nil
 	}
-	d, labels, prob, dx := l.dims, bottom[1].Data(), l.prob.Data(), bottom[0].Diff()
+	d, labels, prob, dx := l.dims, bottom[1].ReadData(), l.prob.ReadData(), bottom[0].Diff()
 	w := float32(float64(top[0].Diff()[0]) / l.normalizer)
 	par.For(len(dx), elemGrain, func(lo, hi int) {
 		for i, p := range prob[lo:hi] {

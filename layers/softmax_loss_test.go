@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 // labelBlob makes labels.

@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 func TestSoftmax(t *testing.T) {

@@ -3,8 +3,8 @@ package layers
 import (
 	"crema/asm"
 	"crema/internal/par"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {

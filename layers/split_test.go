@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 func TestSplit(t *testing.T) {

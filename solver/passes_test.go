@@ -6,10 +6,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"crema/internal/tensor"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
 	"crema/solver"
+	"crema/tensor"
 
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"

@@ -8,9 +8,9 @@ import (
 	"crema/asm"
 	"crema/internal/glog"
 	"crema/internal/par"
-	"crema/internal/tensor"
 	"crema/layers"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 // policies lists the values of lr_policy.

@@ -12,9 +12,9 @@ import (
 	"crema/graph"
 	"crema/internal/atomicfile"
 	"crema/internal/glog"
-	"crema/internal/tensor"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -133,7 +133,7 @@ func (s *Solver) restore(path string, st *caffepb.SolverState) error {
 		if b.Count() != s.history[i].Count() {
 			return fmt.Errorf("%s: history %d has shape %s, the parameter %s", path, i, tensor.FormatShape(b.Shape()), tensor.FormatShape(s.history[i].Shape()))
 		}
-		copy(s.history[i].Data(), b.Data())
+		copy(s.history[i].Data(), b.ReadData())
 		st.History[i] = nil
 	}
 	if st.LearnedNet != nil {

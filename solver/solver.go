@@ -14,9 +14,9 @@ import (
 
 	"crema/graph"
 	"crema/internal/glog"
-	"crema/internal/tensor"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -640,7 +640,7 @@ func (s *Solver) display() {
 	s.lastTime, s.lastIter = time.Now(), s.iter
 	k := 0
 	for _, o := range s.net.Outputs() {
-		for _, v := range o.Blob.Data() {
+		for _, v := range o.Blob.ReadData() {
 			glog.Infof(s.log, "    Train net output #%d: %s = %s%s", k, o.Name, glog.G(v), lossNote(o.LossWeight, v))
 			k++
 		}
@@ -704,7 +704,7 @@ func (s *Solver) test(i int) error {
 		loss += l
 		k := 0
 		for _, o := range net.Outputs() {
-			for _, v := range o.Blob.Data() {
+			for _, v := range o.Blob.ReadData() {
 				if b == 0 {
 					names, weights, sums = append(names, o.Name), append(weights, o.LossWeight), append(sums, v)
 				} else if k < len(sums) {

@@ -9,9 +9,9 @@ import (
 	"math"
 
 	"crema/graph"
-	"crema/internal/tensor"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 const (

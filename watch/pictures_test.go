@@ -8,9 +8,9 @@ import (
 	"testing"
 
 	"crema/data"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
 	"crema/solver"
+	"crema/tensor"
 
 	"google.golang.org/protobuf/proto"
 )

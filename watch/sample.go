@@ -6,7 +6,7 @@ import (
 
 	"crema/graph"
 	"crema/internal/summary"
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 // passLimit and weightLimit are how many values of a blob, and of a parameter,

@@ -12,8 +12,8 @@ import (
 
 	"crema/graph"
 	"crema/internal/glog"
-	"crema/internal/tensor"
 	"crema/prototxt/caffepb"
+	"crema/tensor"
 )
 
 func init() {
@@ -97,7 +97,7 @@ func runForward(args []string, s stdio) (err error) {
 		// An in-place layer may have overwritten the values: set them anew.
 		for _, x := range feeds {
 			x.to.Reshape(x.from.Shape()...)
-			copy(x.to.Data(), x.from.Data())
+			copy(x.to.Data(), x.from.ReadData())
 		}
 		if loss, err = net.Forward(); err != nil {
 			return fmt.Errorf("%s: %w", f.model, err)

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"crema/graph"
-	"crema/internal/tensor"
+	"crema/tensor"
 )
 
 func readBlob(t *testing.T, path string) *tensor.Blob {

@@ -323,7 +323,7 @@ func testAccuracy(sp *caffepb.SolverParameter, weights string) (_ float64, err e
 		if _, err := net.Forward(); err != nil {
 			return 0, err
 		}
-		sum += float64(blob.Data()[0])
+		sum += float64(blob.ReadData()[0])
 	}
 	return sum / float64(n), nil
 }

@@ -52,7 +52,7 @@ func runTest(args []string, s stdio) (err error) {
 		loss += float64(l)
 		k := 0
 		for _, o := range net.Outputs() {
-			for _, v := range o.Blob.Data() {
+			for _, v := range o.Blob.ReadData() {
 				if k == len(scores) {
 					scores = append(scores, score{name: o.Name, weight: o.LossWeight})
 				}

@@ -39,31 +39,11 @@ func (l Layout) Check(shape []int) error {
 func (b *Blob) Layout() Layout { return b.layout }
 
 // SetLayout changes what the elements of Data and Diff mean; it does not move
-// them. While a blob has a layout it may be reshaped only to what Layout.Check
-// accepts.
-func (b *Blob) SetLayout(l Layout) { b.layout = l }
-
-// Values returns the values in row-major order, whatever the layout: to be read
-// only, and maybe a copy.
-func (b *Blob) Values() []float32 { return b.plain(b.ReadData()) }
-
-// Gradients is Values for the gradients.
-func (b *Blob) Gradients() []float32 { return b.plain(b.Diff()) }
-
-// plain returns s, which is in the blob's layout, in row-major order.
-func (b *Blob) plain(s []float32) []float32 {
-	if b.layout == NCHW {
-		return s
+// them. It panics if Layout.Check refuses the blob's shape, as Reshape does from
+// then on.
+func (b *Blob) SetLayout(l Layout) {
+	if err := l.Check(b.shape); err != nil {
+		panic("tensor: " + err.Error())
 	}
-	d := make([]float32, len(s))
-	pixels := b.CountFrom(2)
-	for g := range b.CountRange(0, 2) / Lanes {
-		from, to := s[g*Lanes*pixels:], d[g*Lanes*pixels:]
-		for c := range Lanes {
-			for p := range pixels {
-				to[c*pixels+p] = from[p*Lanes+c]
-			}
-		}
-	}
-	return d
+	b.layout = l
 }

@@ -1,20 +1,12 @@
-// Package tensor holds the blob: an N-dimensional float32 array with a
-// gradient of the same shape, the unit that layers exchange.
-//
-// Values are stored row-major (C order); a 4-D activation is N×C×H×W, but for
-// those whose [Layout] is Blocked. Storage is allocated on the first call of
-// Data or Diff, so a net whose gradients are never asked for does not pay for
-// them, and two blobs may share one storage (in-place layers, Split, Flatten,
-// shared parameters).
-//
-// A Blob is not safe for concurrent use; distinct elements of its slices may
-// be written from several goroutines.
 package tensor
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"crema/internal/hugepage"
 )
@@ -25,18 +17,27 @@ const MaxCount = 1<<31 - 1
 
 // storage is one allocation, shared by every blob that points at it.
 type storage struct {
-	f      []float32
-	writes uint64 // how often it was given out for writing
+	mem    atomic.Pointer[[]float32]
+	grow   sync.Mutex    // held while mem is replaced
+	writes atomic.Uint64 // how often it was given out for writing
 }
 
 // slice returns the first n elements, allocating zeroed memory if the present
-// storage is smaller.
+// is smaller. Where it is large enough nothing is written, so that readers may
+// run at once.
 func (s *storage) slice(n int) []float32 {
-	if cap(s.f) < n {
-		s.f = hugepage.Make(n)
+	if m := s.mem.Load(); m != nil && len(*m) >= n {
+		return (*m)[:n:n]
 	}
-	s.f = s.f[:cap(s.f)]
-	return s.f[:n:n]
+	s.grow.Lock()
+	defer s.grow.Unlock()
+	if m := s.mem.Load(); m != nil && len(*m) >= n {
+		return (*m)[:n:n]
+	}
+	m := hugepage.Make(n)
+	m = m[:cap(m)]
+	s.mem.Store(&m)
+	return m[:n:n]
 }
 
 // A Blob is an array of values (data) and one of gradients (diff), both of the
@@ -83,8 +84,8 @@ func CheckShape(shape []int) error {
 
 // Reshape changes the shape. Storage is kept when it is large enough (values
 // stay as they are, in memory order) and replaced by zeros when it is not. It
-// panics on a shape that CheckShape refuses: callers that take shapes from a
-// file check first.
+// panics on a shape that CheckShape or the blob's Layout refuses: callers that
+// take shapes from a file check first.
 func (b *Blob) Reshape(shape ...int) {
 	if err := CheckShape(shape); err != nil {
 		panic("tensor: " + err.Error())
@@ -93,6 +94,9 @@ func (b *Blob) Reshape(shape ...int) {
 	for _, d := range shape {
 		n *= d
 	}
+	if err := b.layout.Check(shape); err != nil {
+		panic("tensor: " + err.Error())
+	}
 	b.shape = append(b.shape[:0], shape...)
 	b.count = n
 }
@@ -100,8 +104,11 @@ func (b *Blob) Reshape(shape ...int) {
 // ReshapeLike gives b the shape of o.
 func (b *Blob) ReshapeLike(o *Blob) { b.Reshape(o.shape...) }
 
-// Shape returns the dimensions; the caller must not change them.
-func (b *Blob) Shape() []int { return b.shape }
+// Shape returns a copy of the dimensions.
+func (b *Blob) Shape() []int { return slices.Clone(b.shape) }
+
+// HasShape reports whether the dimensions are these.
+func (b *Blob) HasShape(shape ...int) bool { return slices.Equal(b.shape, shape) }
 
 // Axes returns the number of dimensions.
 func (b *Blob) Axes() int { return len(b.shape) }
@@ -147,11 +154,12 @@ func (b *Blob) CountRange(start, end int) int {
 // on first use. It counts as a change of the values (Version): who wants to
 // change them later asks again instead of keeping the slice.
 func (b *Blob) Data() []float32 {
-	b.data.writes++
+	b.data.writes.Add(1)
 	return b.data.slice(b.count)
 }
 
-// ReadData is Data for reading only, and leaves the Version as it is.
+// ReadData is Data for reading only: the Version stays as it is, and several
+// goroutines may call it at once.
 func (b *Blob) ReadData() []float32 { return b.data.slice(b.count) }
 
 // Diff returns the gradients in the blob's layout, Count() long, allocating
@@ -162,12 +170,13 @@ func (b *Blob) Diff() []float32 { return b.diff.slice(b.count) }
 // were changed since it was returned before: it is another after every Data of
 // any of these blobs, and after ShareData with other values. So what was
 // computed from parameters can be kept until they change.
-func (b *Blob) Version() Version { return Version{b.data, b.data.writes} }
+func (b *Blob) Version() Version { return Version{b.data, b.data.writes.Load()} }
 
 // HasDiff reports whether gradients were ever allocated.
-func (b *Blob) HasDiff() bool { return b.diff.f != nil }
+func (b *Blob) HasDiff() bool { return b.diff.mem.Load() != nil }
 
-// ShareData makes b use the values of o from now on. The counts must be equal.
+// ShareData makes b use the values of o from now on. It panics if the counts
+// differ.
 func (b *Blob) ShareData(o *Blob) {
 	if b.count != o.count {
 		panic("tensor: ShareData between blobs of different counts")
@@ -175,8 +184,8 @@ func (b *Blob) ShareData(o *Blob) {
 	b.data = o.data
 }
 
-// ShareDiff makes b use the gradients of o from now on. The counts must be
-// equal.
+// ShareDiff makes b use the gradients of o from now on. It panics if the counts
+// differ.
 func (b *Blob) ShareDiff(o *Blob) {
 	if b.count != o.count {
 		panic("tensor: ShareDiff between blobs of different counts")
@@ -189,15 +198,7 @@ func (b *Blob) SharesData(o *Blob) bool { return b.data == o.data }
 
 // SameShape reports whether b and o have equal dimensions.
 func (b *Blob) SameShape(o *Blob) bool {
-	if len(b.shape) != len(o.shape) {
-		return false
-	}
-	for i, d := range b.shape {
-		if o.shape[i] != d {
-			return false
-		}
-	}
-	return true
+	return slices.Equal(b.shape, o.shape)
 }
 
 // String formats the shape and count the way Caffe logs them: "6 3 224 224 (903168)".
