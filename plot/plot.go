@@ -107,7 +107,7 @@ func CheckName(path string) error {
 func (c *Chart) WriteSVG(w io.Writer) error {
 	width, height := c.size()
 	canvas := vgsvg.New(width, height)
-	c.draw(draw.NewCanvas(canvas, width, height))
+	c.draw(draw.NewCanvas(canvas, width, height), false)
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return err
@@ -122,7 +122,7 @@ func (c *Chart) WriteSVG(w io.Writer) error {
 func (c *Chart) WritePNG(w io.Writer) error {
 	width, height := c.size()
 	canvas := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(96))
-	c.draw(draw.New(canvas))
+	c.draw(draw.New(canvas), true)
 	_, err := vgimg.PngCanvas{Canvas: canvas}.WriteTo(w)
 	return err
 }
@@ -138,7 +138,8 @@ func (c *Chart) size() (w, h vg.Length) {
 	return vg.Length(width) * px, vg.Length(height) * px
 }
 
-func (c *Chart) draw(canvas draw.Canvas) {
+// draw draws the chart; raster says that the canvas is made of pixels.
+func (c *Chart) draw(canvas draw.Canvas, raster bool) {
 	p := gplot.New()
 	c.style(p)
 	lo, hi := c.rangeY()
@@ -166,7 +167,7 @@ func (c *Chart) draw(canvas draw.Canvas) {
 			index = next
 			next++
 		}
-		c.addSeries(p, &legend, &s, index)
+		c.addSeries(p, &legend, &s, index, raster)
 		// Adding widens the axes to all of the data.
 		p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = xlo, xhi, lo, hi
 	}
@@ -305,7 +306,7 @@ func widen(lo, hi float64, log bool, margin float64) (float64, float64) {
 }
 
 // addSeries adds the runs of points without a gap, each a line of its own.
-func (c *Chart) addSeries(p *gplot.Plot, legend *gplot.Legend, s *Series, index int) {
+func (c *Chart) addSeries(p *gplot.Plot, legend *gplot.Legend, s *Series, index int, raster bool) {
 	xlo, xhi, ylo, yhi := p.X.Min, p.X.Max, p.Y.Min, p.Y.Max
 	hidden := func(v plotter.XY) bool { return v.X < xlo || v.X > xhi || v.Y < ylo || v.Y > yhi }
 	style := draw.LineStyle{Color: colors[index%len(colors)], Width: 2 * px}
@@ -327,13 +328,24 @@ func (c *Chart) addSeries(p *gplot.Plot, legend *gplot.Legend, s *Series, index 
 		}
 		legend.Add(s.Name, thumbs...)
 	}
+	width, _ := c.size()
+	columns := int(width / px)
+	share := func(x float64) float64 { return p.X.Scale.Normalize(xlo, xhi, x) }
 	var run plotter.XYs
 	flush := func() {
-		switch {
-		case len(run) == 0:
+		if len(run) == 0 {
 			return
-		case len(run) > 1:
-			p.Add(&plotter.Line{XYs: run, LineStyle: style})
+		}
+		if !s.Points {
+			run = thin(run, columns, share)
+		}
+		if parts := []plotter.XYs{run}; len(run) > 1 {
+			if raster && style.Dashes == nil {
+				parts = strokes(run)
+			}
+			for _, part := range parts {
+				p.Add(&plotter.Line{XYs: part, LineStyle: style})
+			}
 		}
 		if s.Points || len(run) == 1 {
 			// gonum cuts off lines at the limits, but not marks.

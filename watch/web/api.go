@@ -1,7 +1,7 @@
 package web
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"crema/plot"
 	"crema/watch"
 )
 
@@ -57,15 +56,17 @@ func (c *cached) drop() {
 }
 
 // encode makes JSON, one answer at a time: however many ask, it takes no more
-// than one of the processors.
-func (s *Server) encode(v any) ([]byte, error) {
-	s.encoding.Lock()
-	defer s.encoding.Unlock()
+// than one of the processors. A client that has gone away is not served.
+func (s *Server) encode(ctx context.Context, v any) ([]byte, error) {
+	if err := s.encoding.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer s.encoding.Release(1)
 	return json.Marshal(v)
 }
 
-func (s *Server) sendJSON(w http.ResponseWriter, v any) {
-	b, err := s.encode(v)
+func (s *Server) sendJSON(w http.ResponseWriter, r *http.Request, v any) {
+	b, err := s.encode(r.Context(), v)
 	s.send(w, b, err)
 }
 
@@ -87,6 +88,7 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.As(err, &bad):
 		http.Error(w, err.Error(), http.StatusBadRequest)
+	case errors.Is(err, context.Canceled): // the client is gone
 	case errors.Is(err, fs.ErrNotExist):
 		http.Error(w, "not found", http.StatusNotFound)
 	default:
@@ -107,7 +109,7 @@ type session struct {
 func (s *Server) session(w http.ResponseWriter, r *http.Request) {
 	v := session{Run: s.o.Source.State().Run}
 	v.Control, v.Reason = s.mayControl(r)
-	s.sendJSON(w, v)
+	s.sendJSON(w, r, v)
 }
 
 // stateView is watch.State with what the buttons did and without the
@@ -125,7 +127,7 @@ func (s *Server) getState(w http.ResponseWriter, r *http.Request) {
 		if s.o.Control != nil {
 			v.Control = s.o.Control.Status()
 		}
-		return s.encode(v)
+		return s.encode(r.Context(), v)
 	})
 	s.send(w, b, err)
 	s.asked.Store(time.Now().UnixNano())
@@ -142,10 +144,10 @@ func (s *Server) getSeries(w http.ResponseWriter, r *http.Request) {
 		since = n
 	}
 	if since >= 0 {
-		s.sendJSON(w, s.o.Source.Series(since))
+		s.sendJSON(w, r, s.o.Source.Series(since))
 		return
 	}
-	b, err := s.series.get(seriesAge, func() ([]byte, error) { return s.encode(s.o.Source.Series(-1)) })
+	b, err := s.series.get(seriesAge, func() ([]byte, error) { return s.encode(r.Context(), s.o.Source.Series(-1)) })
 	s.send(w, b, err)
 }
 
@@ -178,7 +180,7 @@ func (s *Server) getPictures(w http.ResponseWriter, r *http.Request) {
 			v.Inputs = append(v.Inputs, view(x, fmt.Sprintf("input-%d", i)))
 		}
 	}
-	s.sendJSON(w, v)
+	s.sendJSON(w, r, v)
 }
 
 func (s *Server) getPicture(w http.ResponseWriter, r *http.Request) {
@@ -226,7 +228,7 @@ const (
 )
 
 // loadRun returns a run of the folder.
-func (s *Server) loadRun(name string) (cachedRun, error) {
+func (s *Server) loadRun(ctx context.Context, name string) (cachedRun, error) {
 	c := &s.runs
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -243,7 +245,7 @@ func (s *Server) loadRun(name string) (cachedRun, error) {
 		return cachedRun{}, err
 	}
 	run.read = time.Now()
-	if run.body, err = s.encode(run.series); err != nil {
+	if run.body, err = s.encode(ctx, run.series); err != nil {
 		return cachedRun{}, err
 	}
 	if c.runs == nil {
@@ -294,11 +296,11 @@ func (s *Server) getRuns(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, err)
 		return
 	}
-	s.sendJSON(w, runs)
+	s.sendJSON(w, r, runs)
 }
 
 func (s *Server) getRunSeries(w http.ResponseWriter, r *http.Request) {
-	run, err := s.loadRun(r.URL.Query().Get("run"))
+	run, err := s.loadRun(r.Context(), r.URL.Query().Get("run"))
 	s.send(w, run.body, err)
 }
 
@@ -325,43 +327,7 @@ func (s *Server) getFiles(w http.ResponseWriter, r *http.Request) {
 	for _, n := range slices.Sorted(maps.Keys(watch.Charts(st.Run, s.o.Source.Series(-1)))) {
 		v.Plots = append(v.Plots, fileView{Name: n + ".svg", Href: "plots/" + n + ".svg"})
 	}
-	s.sendJSON(w, v)
-}
-
-// documentPolicy is the policy for files that a browser may show as pages of
-// their own: plots style their parts inline, and that is all they may do.
-const documentPolicy = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
-
-// getPlot draws a chart of the run as it is now.
-func (s *Server) getPlot(w http.ResponseWriter, r *http.Request) {
-	name, ext, _ := strings.Cut(r.PathValue("file"), ".")
-	c := watch.Charts(s.o.Source.State().Run, s.o.Source.Series(-1))[name]
-	if c == nil || ext != "svg" && ext != "png" {
-		http.NotFound(w, r)
-		return
-	}
-	b, err := s.drawPlot(c, ext)
-	if err != nil {
-		s.fail(w, err)
-		return
-	}
-	w.Header().Set("Content-Security-Policy", documentPolicy)
-	w.Header().Set("Content-Type", map[string]string{"svg": "image/svg+xml", "png": "image/png"}[ext])
-	w.Header().Set("Cache-Control", "no-store")
-	w.Write(b)
-}
-
-func (s *Server) drawPlot(c *plot.Chart, ext string) ([]byte, error) {
-	s.encoding.Lock()
-	defer s.encoding.Unlock()
-	var b bytes.Buffer
-	var err error
-	if ext == "svg" {
-		err = c.WriteSVG(&b)
-	} else {
-		err = c.WritePNG(&b)
-	}
-	return b.Bytes(), err
+	s.sendJSON(w, r, v)
 }
 
 // getFile sends a file of the run. Such files may be long: every part of them

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
 	"fmt"
 	"maps"
@@ -120,7 +121,7 @@ func (s *Server) getChart(w http.ResponseWriter, r *http.Request) {
 	}
 	v := view{state: s.o.Source.State()}
 	if other := r.URL.Query().Get("run"); other != "" && other != v.state.Run {
-		run, err := s.loadRun(other)
+		run, err := s.loadRun(r.Context(), other)
 		if err != nil {
 			s.fail(w, err)
 			return
@@ -130,10 +131,10 @@ func (s *Server) getChart(w http.ResponseWriter, r *http.Request) {
 		v.series = s.o.Source.Series(-1)
 	}
 	if format == "json" {
-		s.sendJSON(w, make(v))
+		s.sendJSON(w, r, make(v))
 		return
 	}
-	b, err := s.encodeCSV(make(v))
+	b, err := s.encodeCSV(r.Context(), make(v))
 	if err != nil {
 		s.fail(w, err)
 		return
@@ -145,9 +146,11 @@ func (s *Server) getChart(w http.ResponseWriter, r *http.Request) {
 }
 
 // encodeCSV writes a table as CSV, with nothing where a number is not finite.
-func (s *Server) encodeCSV(t table) ([]byte, error) {
-	s.encoding.Lock()
-	defer s.encoding.Unlock()
+func (s *Server) encodeCSV(ctx context.Context, t table) ([]byte, error) {
+	if err := s.encoding.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer s.encoding.Release(1)
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
 	if err := w.Write(t.Columns); err != nil {

@@ -28,7 +28,9 @@
 // # Never in the way of training
 //
 // Handlers read the immutable snapshots of a [Source], one encodes at a time
-// and equal answers are encoded once for all clients. Answers are never
+// and equal answers are encoded once for all clients. Plots are drawn one at a
+// time, too, in a queue of their own that a client leaves when it goes away, and
+// each only once for a version of the run's course. Answers are never
 // streams: a client polls. Connections are limited in number; one that does
 // not take its answer in time is dropped, and an idle one makes room for a new
 // one. The training goroutine never waits for any of this.

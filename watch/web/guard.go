@@ -8,7 +8,10 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // headerName is a header that a page of another origin cannot send without
@@ -57,12 +60,19 @@ func (s *Server) knownHost(host string) bool {
 // needToken lets only requests with the token through, if there is one.
 func (s *Server) needToken(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if s.o.Token != "" && !s.hasToken(r) {
+		if s.o.Token == "" || s.hasCookie(r) {
+			next(w, r)
+			return
+		}
+		given, ok := bearer(r)
+		if !ok {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "the token of --http-token is needed", http.StatusUnauthorized)
 			return
 		}
-		next(w, r)
+		if s.tryToken(w, r, given, http.StatusUnauthorized) {
+			next(w, r)
+		}
 	}
 }
 
@@ -110,11 +120,14 @@ func fromLoopback(r *http.Request) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// hasToken reports whether a request has the token, as bearer or in the cookie.
-func (s *Server) hasToken(r *http.Request) bool {
-	if scheme, given, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		return s.isToken(strings.TrimSpace(given))
-	}
+// bearer returns the token that a request has in its Authorization header.
+func bearer(r *http.Request) (token string, ok bool) {
+	scheme, given, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(given), ok && strings.EqualFold(scheme, "Bearer")
+}
+
+// hasCookie reports whether a request has the cookie that a login gives.
+func (s *Server) hasCookie(r *http.Request) bool {
 	c, err := r.Cookie(cookieName(r))
 	return err == nil && hmac.Equal([]byte(c.Value), []byte(s.cookieValue()))
 }
@@ -141,8 +154,48 @@ func cookieName(r *http.Request) string {
 	return "crema_" + port
 }
 
-// wrongTokenDelay is the time between the answers to two wrong tokens.
-const wrongTokenDelay = 300 * time.Millisecond
+// Wrong tokens are answered one by one, so that nobody tries many.
+const (
+	// wrongTokenDelay is the time between the answers to two of them.
+	wrongTokenDelay = 300 * time.Millisecond
+	// maxWrongTokens is how many may wait for their answer. While as many do, no
+	// token is looked at; who has the cookie does not notice.
+	maxWrongTokens = 32
+)
+
+// wrongTokens is the queue of wrong tokens.
+type wrongTokens struct {
+	turn    *semaphore.Weighted // of one
+	waiting atomic.Int32
+	delay   time.Duration
+}
+
+func newWrongTokens() *wrongTokens {
+	return &wrongTokens{turn: semaphore.NewWeighted(1), delay: wrongTokenDelay}
+}
+
+// tryToken reports whether a token is the right one. If it is not, it answers
+// with the given status, after a time.
+func (s *Server) tryToken(w http.ResponseWriter, r *http.Request, given string, status int) bool {
+	q := s.wrong
+	if q.waiting.Load() >= maxWrongTokens {
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, "too many wrong tokens at a time; try again later", http.StatusTooManyRequests)
+		return false
+	}
+	if s.isToken(given) {
+		return true
+	}
+	q.waiting.Add(1)
+	defer q.waiting.Add(-1)
+	if q.turn.Acquire(r.Context(), 1) != nil {
+		return false // the client is gone
+	}
+	time.Sleep(q.delay)
+	q.turn.Release(1)
+	http.Error(w, "That is not the token.", status)
+	return false
+}
 
 // login gives the cookie for the token in the body.
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
@@ -155,15 +208,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if !s.isToken(strings.TrimSpace(string(b))) {
-		select {
-		case s.failures <- struct{}{}:
-		case <-r.Context().Done():
-			return
-		}
-		time.Sleep(wrongTokenDelay)
-		<-s.failures
-		http.Error(w, "That is not the token.", http.StatusForbidden)
+	if !s.tryToken(w, r, strings.TrimSpace(string(b)), http.StatusForbidden) {
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: cookieName(r), Value: s.cookieValue(), Path: "/", HttpOnly: true,

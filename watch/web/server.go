@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"crema/watch"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 )
 
 // A Source is what a page shows; *watch.Recorder is one. Its methods are
@@ -88,9 +88,10 @@ type Server struct {
 	conns    *conns
 	registry *prometheus.Registry
 	names    map[string]bool // of this host, lower case
-	failures chan struct{}   // holds one: failed logins are answered one by one
+	wrong    *wrongTokens
 
-	encoding sync.Mutex // one answer is encoded at a time
+	encoding *semaphore.Weighted // of one: one answer is encoded at a time
+	plots    *plotter
 	state    cached
 	series   cached
 	runs     runCache
@@ -106,7 +107,8 @@ func New(o Options) *Server {
 	if o.MaxConns == 0 {
 		o.MaxConns = 256
 	}
-	s := &Server{o: o, log: o.Log, failures: make(chan struct{}, 1), names: map[string]bool{}}
+	s := &Server{o: o, log: o.Log, names: map[string]bool{}, wrong: newWrongTokens(),
+		encoding: semaphore.NewWeighted(1), plots: newPlotter(o.Source)}
 	if o.Host != "" {
 		s.names[strings.ToLower(o.Host)] = true
 	}
