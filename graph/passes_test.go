@@ -151,6 +151,29 @@ var passCases = []passCase{
 		fused: []string{"relu_c1", "relu_c2"},
 	},
 	{
+		name: "inception",
+		net: images(16, 16, 16) + rectified("c1", "data", 32) + rectified("a", "c1", 16) + rectified("b", "c1", 32) +
+			strings.Replace(layer("Concat", "cat", "a", ""), "top:", "bottom: 'b' top:", 1) + rectified("c2", "cat", 32) + scores("ip", "c2"),
+		blocked: []string{"c1", "c1_relu_c1_0_split_0", "c1_relu_c1_0_split_1", "a", "b", "cat"},
+		fused:   []string{"relu_c1", "relu_a", "relu_b", "relu_c2"},
+	},
+	{
+		name: "slice",
+		net: images(16, 16, 16) + rectified("c1", "data", 48) +
+			strings.Replace(layer("Slice", "s", "c1", "slice_param { slice_point: 16 }"), "top:", "top: 'r' top:", 1) +
+			rectified("c2", "s", 32) + scores("ip_r", "r") + scores("ip", "c2"),
+		blocked:   []string{"c1", "r", "s"},
+		reordered: []string{"r"},
+		fused:     []string{"relu_c1", "relu_c2"},
+	},
+	{
+		name: "slice of few channels",
+		net: images(16, 16, 16) + rectified("c1", "data", 48) +
+			strings.Replace(layer("Slice", "s", "c1", "slice_param { slice_point: 8 }"), "top:", "top: 'r' top:", 1) +
+			rectified("c2", "s", 32) + scores("ip_r", "r") + scores("ip", "c2"),
+		fused: []string{"relu_c1", "relu_c2"},
+	},
+	{
 		name:  "few channels",
 		net:   images(3, 16, 16) + rectified("c1", "data", 12) + rectified("c2", "c1", 12) + scores("ip", "c2"),
 		fused: []string{"relu_c1", "relu_c2"},

@@ -21,10 +21,10 @@ func init() {
 //
 //	axis (1)       the first axis merged; negative counts from the end
 //	end_axis (-1)  the last axis merged
-type flatten struct{ base }
+type flatten struct{ view }
 
 func newFlatten(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
-	l := &flatten{newBase(p, ctx)}
+	l := &flatten{view{newBase(p, ctx)}}
 	l.warnUnused("flatten_param")
 	return l, nil
 }
@@ -49,17 +49,6 @@ func (l *flatten) Reshape(bottom, top []*tensor.Blob) error {
 	shape = append(shape, b.CountRange(start, end+1))
 	shape = append(shape, b.Shape()[end+1:]...)
 	top[0].Reshape(shape...)
-	top[0].ShareData(b)
-	top[0].ShareDiff(b)
+	shareWith(top[0], b)
 	return nil
 }
-
-// Forward shares again: a layer may have given the bottom other storage since.
-func (l *flatten) Forward(bottom, top []*tensor.Blob) error {
-	top[0].ShareData(bottom[0])
-	return nil
-}
-
-// Backward has nothing to do: what the consumer of the top wrote is the
-// bottom's gradient already.
-func (l *flatten) Backward(_ []*tensor.Blob, _ []bool, _ []*tensor.Blob) error { return nil }

@@ -40,6 +40,9 @@ func reshape(b *tensor.Blob, shape ...int) error {
 	if err := tensor.CheckShape(shape); err != nil {
 		return err
 	}
+	if err := b.Layout().Check(shape); err != nil {
+		return err
+	}
 	b.Reshape(shape...)
 	return nil
 }
