@@ -99,6 +99,20 @@ type runEnv struct {
 	roots   prototxt.Roots
 }
 
+// maxThreads is the largest -threads, unless the machine has more processors.
+const maxThreads = 1024
+
+// checkThreads reports why -threads cannot have the value n.
+func checkThreads(n int) error {
+	switch cpus := runtime.NumCPU(); {
+	case n < 0:
+		return usageError{fmt.Errorf("-threads=%d: must not be negative", n)}
+	case n > max(maxThreads, cpus):
+		return usageError{fmt.Errorf("-threads=%d: must be at most %d; this machine has %d processors, and more threads than that gain nothing", n, max(maxThreads, cpus), cpus)}
+	}
+	return nil
+}
+
 // start parses the arguments, opens the log and sets the number of threads.
 func (f *netFlags) start(fs *flag.FlagSet, args []string, s stdio) (*runEnv, error) {
 	pos, err := parseFlags(fs, args)
@@ -111,8 +125,8 @@ func (f *netFlags) start(fs *flag.FlagSet, args []string, s stdio) (*runEnv, err
 	if f.iterations != nil && *f.iterations < 1 {
 		return nil, usageError{fmt.Errorf("-iterations=%d: must be at least 1", *f.iterations)}
 	}
-	if f.threads < 0 {
-		return nil, usageError{fmt.Errorf("-threads=%d: must not be negative", f.threads)}
+	if err := checkThreads(f.threads); err != nil {
+		return nil, err
 	}
 	if err := asm.EnvError(); err != nil {
 		return nil, err

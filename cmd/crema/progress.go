@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -22,9 +24,14 @@ type console struct {
 }
 
 // newConsole returns the console on w, which shows a progress line only if w
-// is a terminal that can rewrite a line.
+// is a terminal that can rewrite a line. From then on a pipe whose reader is gone
+// (a tee that Ctrl-C ended, a head that has seen enough) does not end the program
+// by SIGPIPE: writing to it fails, the lines are lost, and the work goes on.
 func newConsole(w io.Writer) *console {
 	c := &console{w: w}
+	if w == os.Stderr {
+		signal.Ignore(syscall.SIGPIPE)
+	}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
 		c.columns = func() int {
 			n, _, err := term.GetSize(int(f.Fd()))

@@ -80,8 +80,9 @@ func runQuickstart(args []string, s stdio) error {
 		return usageError{fmt.Errorf("-count=%d: must be at least 1", q.train)}
 	case q.maxIter < 0:
 		return usageError{fmt.Errorf("-max-iter=%d: must not be negative", q.maxIter)}
-	case q.threads < 0:
-		return usageError{fmt.Errorf("-threads=%d: must not be negative", q.threads)}
+	}
+	if err := checkThreads(q.threads); err != nil {
+		return err
 	}
 	q.dir = filepath.Clean(q.dir)
 	err = withLog(&logFlags{}, s, func(ctx context.Context, log *runLog) error {

@@ -33,31 +33,32 @@ const doubleDelivery = 500 * time.Millisecond
 // (Caffe's util/signal_handler.cpp): a signal is remembered until the next
 // poll, two of a kind count once, SIGHUP is answered before SIGINT.
 //
-// Beyond Caffe, when SIGINT means to stop, another one while the first still
-// waits (an iteration may take minutes) calls abort, which ends the program at
-// once without a snapshot.
+// Beyond Caffe, SIGTERM, which batch systems and service managers send, is as
+// SIGINT. When these mean to stop, another one while the first still waits (an
+// iteration may take minutes) calls abort, which ends the program at once
+// without a snapshot.
 type signals struct {
 	sigint, sighup solver.Action
 	noted          func(name string, a solver.Action)
-	abort          func()
+	abort          func(name string)
 	now            func() time.Time
 
 	ch   chan os.Signal
 	done chan struct{}
 
-	stopping time.Time // when the SIGINT that stops came; zero before; of receive
+	stopping time.Time // when the signal that stops came; zero before; of receive
 
 	mu     sync.Mutex
 	gotInt bool
 	gotHup bool
 }
 
-// watchSignals starts to catch SIGINT and SIGHUP. noted is told of each one, on
+// watchSignals starts to catch SIGINT, SIGTERM and SIGHUP. noted is told of each one, on
 // another goroutine. Close gives them back.
-func watchSignals(sigint, sighup solver.Action, noted func(string, solver.Action), abort func()) *signals {
+func watchSignals(sigint, sighup solver.Action, noted func(string, solver.Action), abort func(name string)) *signals {
 	s := &signals{sigint: sigint, sighup: sighup, noted: noted, abort: abort, now: time.Now,
 		ch: make(chan os.Signal, 8), done: make(chan struct{})}
-	signal.Notify(s.ch, os.Interrupt, syscall.SIGHUP)
+	signal.Notify(s.ch, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		defer close(s.done)
 		for sig := range s.ch {
@@ -77,6 +78,10 @@ func (s *signals) receive(sig os.Signal) {
 		s.mu.Unlock()
 		return
 	}
+	name := "SIGINT"
+	if sig == syscall.SIGTERM {
+		name = "SIGTERM"
+	}
 	if s.sigint == solver.ActionStop {
 		now := s.now()
 		again := !s.stopping.IsZero()
@@ -85,11 +90,11 @@ func (s *signals) receive(sig os.Signal) {
 		}
 		s.stopping = now
 		if again {
-			s.abort()
+			s.abort(name)
 			return
 		}
 	}
-	s.noted("SIGINT", s.sigint)
+	s.noted(name, s.sigint)
 	s.mu.Lock()
 	s.gotInt = true
 	s.mu.Unlock()

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +23,7 @@ func TestSignalPoll(t *testing.T) {
 	var noted []string
 	aborted := false
 	s := &signals{sigint: solver.ActionStop, sighup: solver.ActionSnapshot, now: func() time.Time { return clock },
-		noted: func(n string, _ solver.Action) { noted = append(noted, n) }, abort: func() { aborted = true }}
+		noted: func(n string, _ solver.Action) { noted = append(noted, n) }, abort: func(string) { aborted = true }}
 	if a := s.poll(); a != solver.ActionNone {
 		t.Errorf("without a signal: %v", a)
 	}
@@ -53,7 +54,7 @@ func TestSignalOtherEffects(t *testing.T) {
 	for _, effect := range []solver.Action{solver.ActionSnapshot, solver.ActionNone} {
 		clock := time.Unix(0, 0)
 		s := &signals{sigint: effect, now: func() time.Time { return clock }, noted: func(string, solver.Action) {},
-			abort: func() { t.Errorf("effect %v: SIGINT ended the run", effect) }}
+			abort: func(string) { t.Errorf("effect %v: SIGINT ended the run", effect) }}
 		for range 3 {
 			s.receive(os.Interrupt)
 			clock = clock.Add(time.Minute)
@@ -69,7 +70,9 @@ type trainer struct {
 	t   *testing.T
 	cmd *exec.Cmd
 	log *bufio.Scanner
-	dir string // of the snapshots
+	// pipe is what log reads.
+	pipe io.Closer
+	dir  string // of the snapshots
 }
 
 func startTrainer(t *testing.T, args ...string) *trainer {
@@ -89,7 +92,7 @@ func startTrainer(t *testing.T, args ...string) *trainer {
 	// A run that does not react must not outlive the test.
 	watchdog := time.AfterFunc(60*time.Second, func() { cmd.Process.Kill() })
 	t.Cleanup(func() { watchdog.Stop(); cmd.Process.Kill() })
-	return &trainer{t, cmd, bufio.NewScanner(p), dir}
+	return &trainer{t: t, cmd: cmd, log: bufio.NewScanner(p), pipe: p, dir: dir}
 }
 
 // wait reads the log up to a line that matches and returns its first group.
@@ -195,5 +198,55 @@ func TestSecondSigintEndsAtOnce(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(p.dir, "*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestSigtermIsAsSigint(t *testing.T) {
+	p := startTrainer(t)
+	p.wait(`Iteration 3,? .*loss`)
+	p.signal(syscall.SIGTERM)
+	p.wait(`SIGTERM: stopping`)
+	model := p.wait(`Snapshotting to binary proto file (.*)`)
+	if status := p.end(); status != 0 {
+		t.Errorf("exit status %d after a clean stop, want 0", status)
+	}
+	if !exists(model) {
+		t.Errorf("no snapshot %s", model)
+	}
+
+	p = startTrainer(t, "--set=iter_size=10000000", "--set=test_iter=1")
+	p.wait(`Test net output #2`)
+	p.signal(syscall.SIGTERM)
+	p.wait(`SIGTERM: stopping.* once more`)
+	time.Sleep(doubleDelivery + 100*time.Millisecond)
+	p.signal(syscall.SIGTERM)
+	p.wait(`SIGTERM again`)
+	if status := p.end(); status != 128+15 {
+		t.Errorf("exit status %d after a second SIGTERM, want 143", status)
+	}
+}
+
+// TestLogReaderGone closes the pipe that the log goes to while the run goes on,
+// as Ctrl-C does to a tee, and as head does: the run must neither end nor lose
+// its last snapshot.
+func TestLogReaderGone(t *testing.T) {
+	p := startTrainer(t)
+	p.wait(`Iteration 3,? .*loss`)
+	if err := p.pipe.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// Each of these is written to the pipe; the first would have ended it.
+	for range 3 {
+		time.Sleep(50 * time.Millisecond)
+		p.signal(syscall.SIGHUP)
+	}
+	time.Sleep(50 * time.Millisecond)
+	p.signal(os.Interrupt)
+	if err := p.cmd.Wait(); err != nil {
+		t.Fatalf("the run ended with %v", err)
+	}
+	states, _ := filepath.Glob(filepath.Join(p.dir, "*.solverstate"))
+	if len(states) == 0 {
+		t.Error("no snapshot")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"crema/internal/glog"
 	"crema/prototxt"
@@ -23,16 +24,16 @@ func init() {
 var onNaNs = map[string]solver.OnNaN{"stop": solver.OnNaNStop, "continue": solver.OnNaNContinue, "rollback": solver.OnNaNRollback}
 
 // runTrain trains as a solver file says (train in Caffe's tools/caffe.cpp).
-// SIGINT and SIGHUP do what -sigint_effect and -sighup_effect say; a stop
-// snapshots and is a success. A SIGINT while an earlier one waits to stop ends
-// the program at once, without a snapshot and with status 130. A loss that goes
+// SIGINT (and SIGTERM) and SIGHUP do what -sigint_effect and -sighup_effect say;
+// a stop snapshots and is a success. A SIGINT while an earlier one waits to stop
+// ends the program at once, without a snapshot and with status 130. A loss that goes
 // wrong does what -on-nan says.
 func runTrain(args []string, s stdio) (err error) {
 	fs := newFlags("train", "", s)
 	f := addRunFlags(fs)
 	file := fs.String("solver", "", "the solver, a prototxt `file`")
 	snapshot := fs.String("snapshot", "", "resume from this .solverstate `file`")
-	sigint := fs.String("sigint_effect", "stop", "what SIGINT does: stop (again: end at once), snapshot or none")
+	sigint := fs.String("sigint_effect", "stop", "what SIGINT and SIGTERM do: stop (again: end at once), snapshot or none")
 	onNaN := fs.String("on-nan", "stop", "what to do when a loss is NaN, infinite or at its floor: stop (after a snapshot), continue (as caffe) or rollback (to the last snapshot, with a tenth of the rate)")
 	sighup := fs.String("sighup_effect", "snapshot", "what SIGHUP does: stop, snapshot or none")
 	watched := addWatchFlags(fs)
@@ -131,7 +132,7 @@ func (r *runEnv) noteSignal(name string, a solver.Action) {
 	switch a {
 	case solver.ActionStop:
 		again := ""
-		if name == "SIGINT" {
+		if name != "SIGHUP" {
 			again = "; once more to end now, without one"
 		}
 		glog.Infof(r.log.Logger, "%s: stopping with a snapshot after this iteration%s", name, again)
@@ -142,13 +143,16 @@ func (r *runEnv) noteSignal(name string, a solver.Action) {
 	}
 }
 
-// abort ends the program after a second SIGINT with the status that shells
-// give to that signal.
-func (r *runEnv) abort() {
-	glog.Errorf(r.log.Logger, "SIGINT again: ending now, without a snapshot")
+// abort ends the program after a second SIGINT or SIGTERM with the status that
+// shells give to that signal.
+func (r *runEnv) abort(name string) {
+	glog.Errorf(r.log.Logger, "%s again: ending now, without a snapshot", name)
 	r.console.hideProgress()
 	r.log.Close(nil)
-	os.Exit(130)
+	if name == "SIGTERM" {
+		os.Exit(128 + int(syscall.SIGTERM))
+	}
+	os.Exit(128 + int(syscall.SIGINT))
 }
 
 // peakMemory returns the most memory the process had in RAM so far, in bytes,
