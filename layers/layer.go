@@ -133,6 +133,14 @@ type Waiter interface {
 	Waited() float64
 }
 
+// A FloorCounter is a loss of probabilities, which cannot show how small they
+// are once they are below the smallest normal float32.
+type FloorCounter interface {
+	// Floored returns how many labels of the last Forward had no larger
+	// probability than that, and how many labels there were.
+	Floored() (floored, labels int)
+}
+
 // Context is what a layer knows of its surroundings.
 type Context struct {
 	// Phase of the net.

@@ -49,7 +49,11 @@ type softmaxLoss struct {
 	ignore        *int32
 	prob          *tensor.Blob
 	normalizer    float64 // of the last Forward
+	floored, seen int     // labels of the last Forward
 }
+
+// Floored implements FloorCounter.
+func (l *softmaxLoss) Floored() (floored, labels int) { return l.floored, l.seen }
 
 func newSoftmaxLoss(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
 	l := &softmaxLoss{base: newBase(p, ctx), prob: tensor.New(0)}
@@ -136,7 +140,7 @@ func (l *softmaxLoss) Forward(bottom, top []*tensor.Blob) error {
 	d.softmax(bottom[0].ReadData(), prob)
 	const tiny = 0x1p-126 // FLT_MIN
 	var loss float64
-	valid := 0
+	valid, floored := 0, 0
 	for i := range d.outer {
 		for k := range d.inner {
 			label, ok, err := d.label(labels, i*d.inner+k, l.ignore)
@@ -149,9 +153,13 @@ func (l *softmaxLoss) Forward(bottom, top []*tensor.Blob) error {
 			// Caffe's max keeps a NaN probability, and so does this.
 			p := float64(prob[(i*d.channels+label)*d.inner+k])
 			loss -= math.Log(max(p, tiny))
+			if p <= tiny {
+				floored++
+			}
 			valid++
 		}
 	}
+	l.floored, l.seen = floored, valid
 	n := 1
 	switch l.normalization {
 	case caffepb.LossParameter_VALID:

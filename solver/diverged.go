@@ -15,7 +15,8 @@ import (
 
 // An OnNaN says what a solver does when training goes wrong for good: when a
 // loss is NaN, infinite or at the floor of a softmax loss (87.3365 = −ln of the
-// smallest normal float32: the right classes have no probability left), or a
+// smallest normal float32: the right classes have no probability left), when
+// batch after batch half of the labels or more are at that floor, or when a
 // gradient is not finite.
 type OnNaN int
 
@@ -77,6 +78,11 @@ func (s *Solver) badLoss() string {
 		for i, w := range n.LossWeights {
 			if w == 0 {
 				continue
+			}
+			if i == 0 {
+				if wrong := s.deadLabels(n, n.TopNames[0]); wrong != "" {
+					return wrong
+				}
 			}
 			for _, v := range n.Tops[i].ReadData() {
 				switch v := float64(v); {

@@ -147,6 +147,8 @@ type Solver struct {
 	rateScale  float32     // of all learning rates, after rollbacks
 	rollbacks  int         // so far
 	good       []goodState // snapshots, the oldest first
+	// floors counts the labels at the floor of each loss, by its layer's name.
+	floors map[string]floorCount
 }
 
 // New builds the train net and the test nets that sp describes and loads the
