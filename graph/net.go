@@ -216,6 +216,7 @@ func New(np *caffepb.NetParameter, o Options) (_ *Net, err error) {
 	if np.GetForceBackward() {
 		b.forceBackward()
 	}
+	n.warnLostGradients()
 	var names []string
 	for name := range b.available {
 		names = append(names, name)

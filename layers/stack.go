@@ -3,7 +3,6 @@ package layers
 import (
 	"fmt"
 
-	"crema/asm"
 	"crema/internal/par"
 	"crema/tensor"
 )
@@ -63,11 +62,6 @@ func (s *stack) cut(whole []float32, i int, part []float32) {
 	s.run(runsPass{from: whole[s.offset(i):], fromStep: s.width, to: part, toStep: s.widths[i], width: s.widths[i]})
 }
 
-// addCut adds part i of the whole to part.
-func (s *stack) addCut(whole []float32, i int, part []float32) {
-	s.run(runsPass{from: whole[s.offset(i):], fromStep: s.width, to: part, toStep: s.widths[i], width: s.widths[i], add: true})
-}
-
 // zero clears part i of the whole.
 func (s *stack) zero(whole []float32, i int) {
 	s.run(runsPass{to: whole[s.offset(i):], toStep: s.width, width: s.widths[i]})
@@ -86,20 +80,27 @@ func (s *stack) offset(i int) int {
 }
 
 func (s *stack) run(j runsPass) {
-	s.pass = j
-	s.pass.n = s.rows * j.width
-	par.Run(0, elemTasks(s.pass.n), &s.pass)
-	s.pass = runsPass{}
+	j.n = s.rows * j.width
+	s.pass.run(j)
 }
 
 // runsPass copies runs of width elements, n elements in all, whose beginnings
-// are a step apart, or adds them; it clears them where from is nil.
+// are a step apart; it clears them where from is nil.
 type runsPass struct {
 	from, to         []float32
 	fromStep, toStep int
 	width, n         int
-	add              bool
 }
+
+// run does what c says.
+func (j *runsPass) run(c runsPass) {
+	*j = c
+	par.Run(0, elemTasks(j.n), j)
+	*j = runsPass{}
+}
+
+// clear sets all of s to zero.
+func (j *runsPass) clear(s []float32) { j.run(runsPass{to: s, width: len(s), n: len(s)}) }
 
 // Do implements par.Job.
 func (j *runsPass) Do(task int) {
@@ -107,12 +108,9 @@ func (j *runsPass) Do(task int) {
 	for row, at := lo/j.width, lo%j.width; lo < hi; row, at = row+1, 0 {
 		n := min(j.width-at, hi-lo)
 		to := j.to[row*j.toStep+at:][:n]
-		switch {
-		case j.from == nil:
+		if j.from == nil {
 			clear(to)
-		case j.add:
-			asm.Add(j.from[row*j.fromStep+at:][:n], to)
-		default:
+		} else {
 			copy(to, j.from[row*j.fromStep+at:])
 		}
 		lo += n
