@@ -26,13 +26,23 @@ type LoaderOptions struct {
 	Log *slog.Logger
 }
 
+// A Transform computes from a picture what a batch holds of it: a Transformer
+// or a WindowTransformer. It is used by several goroutines at once.
+type Transform interface {
+	// OutShape returns the size of a c×h×w picture after the transform, or why
+	// it has none.
+	OutShape(c, h, w int) (oc, oh, ow int, err error)
+	// transform writes record r's picture to dst, planar, of OutShape's size.
+	transform(dst []float32, im *Image, r *record) error
+}
+
 // A Loader reads batches ahead of its consumer. One goroutine reads records
 // and deals them out to workers; batches come out in the source's order,
 // whatever order the workers finish in. Memory is bounded: Prefetch batches,
 // allocated once and reused.
 type Loader struct {
 	src Source
-	tr  *Transformer
+	tr  Transform
 	o   LoaderOptions
 
 	first   [3]int // shape of the first record after the transform
@@ -85,7 +95,7 @@ type job struct {
 // NewLoader starts loading from the source's position. The first record's
 // shape, and its fit to the transform, are checked at once. The loader owns
 // src, also if NewLoader fails.
-func NewLoader(src Source, tr *Transformer, o LoaderOptions) (*Loader, error) {
+func NewLoader(src Source, tr Transform, o LoaderOptions) (*Loader, error) {
 	if o.BatchSize < 1 {
 		src.Close()
 		return nil, errors.New("batch_size must be positive")
@@ -244,7 +254,7 @@ func (l *Loader) load(r *record, shape [3]int, dst []float32, label *float32, im
 			c, h, w, shape[0], shape[1], shape[2])
 	}
 	if err == nil {
-		err = l.tr.Transform(dst, im, r.ordinal)
+		err = l.tr.transform(dst, im, r)
 	}
 	if err != nil {
 		return fmt.Errorf("record %q: %w", r.name, err)

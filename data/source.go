@@ -26,6 +26,8 @@ type record struct {
 	value   []byte // database: a serialized Datum
 	path    string // image file
 	label   int32  // image file
+	window  *Window
+	mirror  bool // of a window
 	wrapped bool   // the source begins again after this record
 }
 

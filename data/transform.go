@@ -198,6 +198,11 @@ func (t *Transformer) Transform(dst []float32, im *Image, ordinal uint64) error 
 	return nil
 }
 
+// transform implements Transform.
+func (t *Transformer) transform(dst []float32, im *Image, r *record) error {
+	return t.Transform(dst, im, r.ordinal)
+}
+
 func (t *Transformer) meanRow(o int) []float32 {
 	if t.mean == nil {
 		return nil

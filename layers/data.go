@@ -46,7 +46,7 @@ func (l *loaded) transformer(p *caffepb.TransformationParameter) (*data.Transfor
 }
 
 // start begins to load and shapes the tops for the first record.
-func (l *loaded) start(src data.Source, tr *data.Transformer, o data.LoaderOptions, top []*tensor.Blob) error {
+func (l *loaded) start(src data.Source, tr data.Transform, o data.LoaderOptions, top []*tensor.Blob) error {
 	loader, err := data.NewLoader(src, tr, o)
 	if err != nil {
 		return err

@@ -25,7 +25,8 @@ func init() {
 //
 //	batch_size, channels, height, width
 //
-// A transform_param is refused: values are used as Set gives them.
+// A transform_param is ignored with a warning, as in Caffe: values are used as
+// Set gives them.
 type MemoryData struct {
 	base
 	batch, size  int // records in a batch, values in a record
@@ -34,9 +35,6 @@ type MemoryData struct {
 }
 
 func newMemoryData(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
-	if p.TransformParam != nil {
-		return nil, errors.New("transform_param is not supported: MemoryData gives values as they are in memory")
-	}
 	l := &MemoryData{base: newBase(p, ctx)}
 	l.warnUnused("memory_data_param")
 	return l, nil

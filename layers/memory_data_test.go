@@ -62,6 +62,23 @@ func TestMemoryData(t *testing.T) {
 	}
 }
 
+// TestMemoryDataTransform: a transform_param changes nothing, not even if its
+// mean file does not exist, but is not passed over in silence.
+func TestMemoryDataTransform(t *testing.T) {
+	log, buf := logBuffer()
+	ctx := testContext(train)
+	ctx.Log = log
+	l, top := newLayer(t, ctx, memoryText+` name: "in" transform_param { scale: 2 crop_size: 1 mirror: true mean_file: "none" }`, nil, 2)
+	if err := l.(*MemoryData).Set([]float32{0, 1, 2, 10, 11, 12}, []float32{5, 6}, 2); err != nil {
+		t.Fatal(err)
+	}
+	forward(t, l, nil, top)
+	equal(t, "data", top[0].Data(), 0, 1, 2, 10, 11, 12)
+	if !strings.Contains(buf.String(), "Layer in of type MemoryData does not use transform_param: ignored") {
+		t.Errorf("no warning in the log:\n%s", buf)
+	}
+}
+
 func TestMemoryDataSetErrors(t *testing.T) {
 	l, _ := newLayer(t, testContext(train), memoryText, nil, 2)
 	m := l.(*MemoryData)
@@ -88,7 +105,6 @@ func TestMemoryDataErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		`type: "MemoryData" memory_data_param { batch_size: 2 channels: 1 height: 1 }`: "width must be between 1",
 		`type: "MemoryData"`:                         "batch_size must be between 1",
-		memoryText + ` transform_param { scale: 2 }`: "transform_param is not supported",
 		`type: "MemoryData" memory_data_param { batch_size: 65536 channels: 65536 height: 1 width: 1 }`: "more than",
 	} {
 		wantError(t, train, text, nil, 2, want)
