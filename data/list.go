@@ -2,6 +2,7 @@ package data
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -17,45 +18,88 @@ type ListedFile struct {
 }
 
 // ReadList reads a list of image files: on each line a name and, after the
-// last space, a label, a whole number. Names may hold spaces. A line without a
-// space is a name with label 0, as in Caffe; empty lines are skipped. Errors
-// say the line.
+// last space or tab, a label, a whole number. Names may hold spaces. A line
+// without either is a name with label 0, as in Caffe; empty lines, a byte order
+// mark of UTF-8 and carriage returns at the end of a line are passed over.
+// The error says the first bad line and how many there are.
 func ReadList(path string) ([]ListedFile, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	files, err := readList(f)
+	var bad *badLines
+	switch {
+	case errors.As(err, &bad):
+		return nil, fmt.Errorf("%s:%w", path, err)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return files, nil
+}
+
+// badLines is the error of a list in which lines are bad.
+type badLines struct {
+	first, n, of int // line, from 1; bad ones; all
+	err          error
+}
+
+func (b *badLines) Error() string {
+	s := fmt.Sprintf("%d: %v", b.first, b.err)
+	if b.n > 1 {
+		s += fmt.Sprintf(" (the first of %d such lines of %d)", b.n, b.of)
+	}
+	return s
+}
+
+func readList(from io.Reader) ([]ListedFile, error) {
 	var files []ListedFile
-	r := bufio.NewReader(f)
+	var bad badLines
+	r := bufio.NewReader(from)
+	switch b, _ := r.Peek(3); {
+	case string(b) == utf8BOM:
+		r.Discard(3)
+	case len(b) >= 2 && (string(b[:2]) == "\xff\xfe" || string(b[:2]) == "\xfe\xff"):
+		return nil, errors.New("the list is in UTF-16: save it as UTF-8")
+	}
 	for n := 1; ; n++ {
 		line, err := r.ReadString('\n')
 		if err != nil && err != io.EOF {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, err
 		}
-		if s := strings.TrimRight(line, "\r\n"); strings.TrimSpace(s) != "" {
-			lf, err := parseListLine(s)
-			if err != nil {
-				return nil, fmt.Errorf("%s:%d: %w", path, n, err)
+		if s := strings.TrimSpace(line); s != "" {
+			bad.of++
+			lf, err := parseListLine(strings.TrimRight(line, " \t\r\n"))
+			if err == nil {
+				files = append(files, lf)
+			} else if bad.n++; bad.n == 1 {
+				bad.first, bad.err = n, err
 			}
-			files = append(files, lf)
 		}
 		if err == io.EOF {
-			return files, nil
+			break
 		}
 	}
+	if bad.n > 0 {
+		return nil, &bad
+	}
+	return files, nil
 }
 
+// parseListLine reads a line that does not end in white space.
 func parseListLine(s string) (ListedFile, error) {
-	s = strings.TrimRight(s, " \t")
-	i := strings.LastIndexByte(s, ' ')
+	if strings.IndexByte(s, 0) >= 0 {
+		return ListedFile{}, errors.New("a zero byte: this is no text file")
+	}
+	i := strings.LastIndexAny(s, " \t")
 	if i < 0 {
 		return ListedFile{Name: s}, nil
 	}
 	l := s[i+1:]
 	v, err := strconv.ParseInt(l, 10, 64)
 	if err != nil || v < math.MinInt32 || v > math.MaxInt32 {
-		return ListedFile{}, fmt.Errorf("label %q (what follows the last space) is not a whole number in range", l)
+		return ListedFile{}, fmt.Errorf("label %q (what follows the last space or tab) is not a whole number in range", l)
 	}
-	return ListedFile{strings.TrimRight(s[:i], " "), int32(v)}, nil
+	return ListedFile{strings.TrimRight(s[:i], " \t"), int32(v)}, nil
 }

@@ -28,7 +28,7 @@ type record struct {
 	label   int32  // image file
 	window  *Window
 	mirror  bool // of a window
-	wrapped bool   // the source begins again after this record
+	wrapped bool // the source begins again after this record
 }
 
 // A Source hands out records in order, for ever. The methods that move it are

@@ -92,6 +92,9 @@ func (c *Case) sourceShapes(l *layer) [][]int {
 			}
 		}
 		return out
+	case "WindowData":
+		n, crop := int(l.GetWindowDataParam().GetBatchSize()), int(l.GetTransformParam().GetCropSize())
+		return [][]int{{n, 3, crop, crop}, {n}}
 	case "MemoryData":
 		p := l.GetMemoryDataParam()
 		n := int(p.GetBatchSize())

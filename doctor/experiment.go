@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"crema/data"
@@ -227,36 +225,27 @@ func (s *fixedSet) copyDB(p *caffepb.DataParameter, resolve func(string) string,
 
 // copyList copies lines of a list of image files.
 func (s *fixedSet) copyList(from, to string, n int, picked []int) ([]int, error) {
-	f, err := os.Open(from)
+	files, err := data.ReadList(from)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	var lines []string
-	var labels []int
-	for sc := bufio.NewScanner(f); sc.Scan() && len(lines) < scanned; {
-		line := strings.TrimSpace(sc.Text())
-		if line == "" {
-			continue
-		}
-		label, err := strconv.Atoi(line[strings.LastIndexByte(line, ' ')+1:])
-		if err != nil {
-			return nil, fmt.Errorf("%s: line %d ends with no label", from, len(lines)+1)
-		}
-		lines, labels = append(lines, line), append(labels, label)
-	}
-	if len(lines) == 0 {
+	if len(files) == 0 {
 		return nil, fmt.Errorf("%s has no lines", from)
+	}
+	files = files[:min(len(files), scanned)]
+	labels := make([]int, len(files))
+	for i, f := range files {
+		labels[i] = int(f.Label)
 	}
 	if picked == nil {
 		picked = s.pick(labels, n)
 	}
 	var out strings.Builder
 	for _, i := range picked {
-		if i >= len(lines) {
+		if i >= len(files) {
 			return nil, fmt.Errorf("%s has fewer lines than another source", from)
 		}
-		fmt.Fprintln(&out, lines[i])
+		fmt.Fprintln(&out, files[i].Name, files[i].Label)
 	}
 	return picked, os.WriteFile(to, []byte(out.String()), 0o600)
 }

@@ -104,7 +104,7 @@ func TestMemoryDataSetErrors(t *testing.T) {
 func TestMemoryDataErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		`type: "MemoryData" memory_data_param { batch_size: 2 channels: 1 height: 1 }`: "width must be between 1",
-		`type: "MemoryData"`:                         "batch_size must be between 1",
+		`type: "MemoryData"`: "batch_size must be between 1",
 		`type: "MemoryData" memory_data_param { batch_size: 65536 channels: 65536 height: 1 width: 1 }`: "more than",
 	} {
 		wantError(t, train, text, nil, 2, want)
