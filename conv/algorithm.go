@@ -16,6 +16,9 @@ type algorithm struct {
 	// layouts holds where the plan's layouts suit. If it is nil, both must be
 	// NCHW.
 	layouts func(p *Plan, d Direction) bool
+	// anyAxes says that the algorithm can do more than two spatial axes: it
+	// finds its pixels by columns only.
+	anyAxes bool
 	// fused says that group applies ReLU forward, takes the gradient where
 	// args.y > 0 backward if the plan has a ReLU, and adds to args.db. For other
 	// algorithms run does all this before or after.
@@ -56,12 +59,12 @@ type args struct {
 
 // algorithms in order of preference.
 var algorithms = [...]algorithm{
-	{name: "1x1", accepts: func(s *Shape, _ Direction) bool { return pointwise(s) }, group: implicitGroup},
+	{name: "1x1", accepts: func(s *Shape, _ Direction) bool { return pointwise(s) }, anyAxes: true, group: implicitGroup},
 	{name: "depthwise", accepts: depthwiseAccepts, fused: true, group: depthwiseGroup, whole: true},
 	{name: "direct", accepts: directAccepts, pays: directPays, layouts: directLayouts, fused: true, group: directGroup},
 	{name: "winograd", accepts: winogradAccepts, pays: winogradPays, layouts: winogradLayouts, fused: true, group: winogradGroup, filters: winogradFilters},
-	{name: "implicit", accepts: func(s *Shape, d Direction) bool { return d != BackwardData || s.StrideH == 1 && s.StrideW == 1 }, layouts: unblocks, group: implicitGroup},
-	{name: "col2im", accepts: func(s *Shape, d Direction) bool { return d == BackwardData }, layouts: unblocks, group: col2imGroup},
+	{name: "implicit", accepts: func(s *Shape, d Direction) bool { return d != BackwardData || s.StrideH == 1 && s.StrideW == 1 }, layouts: unblocks, anyAxes: true, group: implicitGroup},
+	{name: "col2im", accepts: func(s *Shape, d Direction) bool { return d == BackwardData }, layouts: unblocks, anyAxes: true, group: col2imGroup},
 }
 
 // pointwise reports whether each output pixel depends on one input pixel, the

@@ -63,6 +63,7 @@ func (t *scatter) Do(task int) {
 
 	// One pixel per column: the output gradient as it lies.
 	grad := columns{c: kg, h: 1, w: pix, image: s.K * pix, oh: 1, ow: pix, r: 1, s: 1, strideH: 1, strideW: 1, stepH: 1, stepW: 1}
+	cols := p.forwardColumns()
 	nr := t.left.Width()
 	bp, bbuf := scratch.Get(t.left.PanelSize(scatterWidth))
 	tile, tbuf := scratch.Get((last + h - first) * scatterWidth)
@@ -75,30 +76,9 @@ func (t *scatter) Do(task int) {
 		}
 		for row := c0 * taps; row < c1*taps; row++ {
 			c, rs := row/taps, row%taps
-			t.add(tile[(row-first)*scatterWidth:][:n], q0, rs, dx[c*s.H*s.W:][:s.H*s.W])
+			cols.add(tile[(row-first)*scatterWidth:][:n], q0, rs, dx[c*s.H*s.W:][:s.H*s.W])
 		}
 	}
 	scratch.Put(tbuf)
 	scratch.Put(bbuf)
-}
-
-// add adds the contributions of one tap and one channel to the image.
-func (t *scatter) add(v []float32, q0, rs int, dx []float32) {
-	p, s := t.p, &t.p.s
-	for i := 0; i < len(v); {
-		oy, ox := (q0+i)/p.ow, (q0+i)%p.ow
-		w := min(p.ow-ox, len(v)-i)
-		iy := oy*s.StrideH - s.PadH + rs/s.S*s.DilationH
-		if iy >= 0 && iy < s.H {
-			ix := ox*s.StrideW - s.PadW + rs%s.S*s.DilationW
-			row := dx[iy*s.W:][:s.W]
-			for _, x := range v[i : i+w] {
-				if uint(ix) < uint(len(row)) {
-					row[ix] += x
-				}
-				ix += s.StrideW
-			}
-		}
-		i += w
-	}
 }

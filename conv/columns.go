@@ -10,6 +10,11 @@ import "crema/asm"
 //
 // Tap (r, s) of pixel (oy, ox) is source pixel
 // (oy·strideH + baseH + r·stepH, ox·strideW + baseW + s·stepW).
+//
+// With more than two spatial axes, all but the last are one to this package: a
+// row of target pixels, oy, and a row of taps, r, stand for as many indices as
+// there are axes. Which row of the source they meet is looked up: it is
+// sourceRow[oy·R+r], or none if that is negative.
 type columns struct {
 	c, h, w          int // source channels of the group, source extent
 	image            int // elements from one source image to the next
@@ -18,6 +23,7 @@ type columns struct {
 	strideH, strideW int
 	baseH, baseW     int
 	stepH, stepW     int
+	sourceRow        []int32
 }
 
 // forwardColumns are the windows of the input that output pixels see.
@@ -26,6 +32,7 @@ func (p *Plan) forwardColumns() columns {
 	g := columns{
 		c: s.C / s.Group, h: s.H, w: s.W, image: s.C * s.H * s.W, oh: p.oh, ow: p.ow, r: s.R, s: s.S,
 		strideH: s.StrideH, strideW: s.StrideW, baseH: -s.PadH, baseW: -s.PadW, stepH: s.DilationH, stepW: s.DilationW,
+		sourceRow: p.rows,
 	}
 	return g.flat(s)
 }
@@ -38,6 +45,7 @@ func (p *Plan) dataColumns() columns {
 	g := columns{
 		c: s.K / s.Group, h: p.oh, w: p.ow, image: s.K * p.oh * p.ow, oh: s.H, ow: s.W, r: s.R, s: s.S,
 		strideH: 1, strideW: 1, baseH: s.PadH, baseW: s.PadW, stepH: -s.DilationH, stepW: -s.DilationW,
+		sourceRow: p.turned,
 	}
 	return g.flat(s)
 }
@@ -47,6 +55,7 @@ func (g columns) flat(s *Shape) columns {
 	if pointwise(s) {
 		g.w, g.ow = g.h*g.w, g.oh*g.ow
 		g.h, g.oh = 1, 1
+		g.sourceRow = nil
 	}
 	return g
 }
@@ -64,7 +73,11 @@ func (g *columns) split(q int) (img, oy, ox int) {
 // row iy, the source column ix of the first (perhaps outside), and the range
 // lo ≤ t < hi of those whose source is inside the image.
 func (g *columns) source(rs, oy, ox, w int) (iy, ix, lo, hi int) {
-	iy = oy*g.strideH + g.baseH + rs/g.s*g.stepH
+	if g.sourceRow != nil {
+		iy = int(g.sourceRow[oy*g.r+rs/g.s])
+	} else {
+		iy = oy*g.strideH + g.baseH + rs/g.s*g.stepH
+	}
 	ix = ox*g.strideW + g.baseW + rs%g.s*g.stepW
 	if iy < 0 || iy >= g.h {
 		return iy, ix, 0, 0
@@ -163,5 +176,27 @@ func gatherTransposed(rows, cols int, src []float32, step, lds int, dst []float3
 		for t := range cols {
 			dst[t*ldd+r] = s[t*step]
 		}
+	}
+}
+
+// add adds, for target pixels from q0 on, v to the source pixels that tap rs
+// meets, in one channel; those outside are left out.
+func (g *columns) add(v []float32, q0, rs int, plane []float32) {
+	for len(v) > 0 {
+		_, oy, ox := g.split(q0)
+		w := min(g.ow-ox, len(v))
+		iy, ix, lo, hi := g.source(rs, oy, ox, w)
+		if hi > lo {
+			row := plane[iy*g.w+ix+lo*g.strideW : (iy+1)*g.w]
+			if g.strideW == 1 {
+				asm.Add(v[lo:hi], row[:hi-lo])
+			} else {
+				for i, x := range v[lo:hi] {
+					row[i*g.strideW] += x
+				}
+			}
+		}
+		v = v[w:]
+		q0 += w
 	}
 }

@@ -7,6 +7,7 @@
 //	y[n,k,oy,ox] = bias[k] + Σ w[k,c,r,s] · x[n, g·C/Group+c, oy·StrideH−PadH+r·DilationH, ox·StrideW−PadW+s·DilationW]
 //
 // over c, r, s, where g is the group of k and x is zero outside the image.
+// NewPlanND takes any other number of spatial axes as well.
 //
 // # Plans
 //
@@ -48,6 +49,11 @@
 //     output exchanged if the stride is 1.
 //   - col2im: the gradient of the data for other strides: products of the
 //     transposed weights and the output gradient, added to the image.
+//
+// With more than two spatial axes, there are 1x1, implicit and col2im.
+//
+// Im2col writes the matrix of the windows to memory, for those who want to see
+// it; Col2im is its gradient.
 //
 // Few groups are computed one after the other, many each by one worker.
 // [Plan.Balance] counts how evenly a number of workers share the work.

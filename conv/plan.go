@@ -83,8 +83,10 @@ var ErrLayout = errors.New("no convolution in these layouts")
 // A Plan computes convolutions of one shape. It may be used from several
 // goroutines at once.
 type Plan struct {
-	s       Shape
+	s       Shape // with more than two spatial axes: see NewPlanND
 	oh, ow  int
+	rows    []int32 // for these, of forwardColumns
+	turned  []int32 // and of dataColumns
 	threads int
 	in, out Layout
 	relu    bool
@@ -101,48 +103,41 @@ type Plan struct {
 // forward, or is to be done by an algorithm that only takes NCHW. On NCHW
 // arrays every convolution can be done.
 func NewPlan(s Shape, opts Options) (*Plan, error) {
-	for _, v := range []*int{&s.StrideH, &s.StrideW, &s.DilationH, &s.DilationW, &s.Group} {
-		if *v == 0 {
-			*v = 1
-		}
+	h, oh, err := axis{s.H, s.R, s.StrideH, s.PadH, s.DilationH}.check("H", "R", "StrideH", "PadH", "DilationH")
+	if err != nil {
+		return nil, err
+	}
+	w, ow, err := axis{s.W, s.S, s.StrideW, s.PadW, s.DilationW}.check("W", "S", "StrideW", "PadW", "DilationW")
+	if err != nil {
+		return nil, err
+	}
+	s.StrideH, s.StrideW, s.DilationH, s.DilationW = h.stride, w.stride, h.dilation, w.dilation
+	return newPlan(Plan{s: s, oh: oh, ow: ow}, opts)
+}
+
+// newPlan makes a plan of one in which the spatial axes are settled.
+func newPlan(p Plan, opts Options) (*Plan, error) {
+	s := &p.s
+	if s.Group == 0 {
+		s.Group = 1
 	}
 	for _, f := range []struct {
 		name     string
 		v, least int
-	}{
-		{"N", s.N, 0}, {"C", s.C, 1}, {"H", s.H, 1}, {"W", s.W, 1}, {"K", s.K, 1}, {"R", s.R, 1}, {"S", s.S, 1},
-		{"StrideH", s.StrideH, 1}, {"StrideW", s.StrideW, 1}, {"PadH", s.PadH, 0}, {"PadW", s.PadW, 0},
-		{"DilationH", s.DilationH, 1}, {"DilationW", s.DilationW, 1}, {"Group", s.Group, 1},
-	} {
-		if f.v < f.least || f.v > math.MaxInt32 {
-			return nil, fmt.Errorf("conv: %w: %s is %d", ErrShape, f.name, f.v)
+	}{{"N", s.N, 0}, {"C", s.C, 1}, {"K", s.K, 1}, {"Group", s.Group, 1}} {
+		if err := inRange(f.name, f.v, f.least); err != nil {
+			return nil, err
 		}
 	}
 	if s.C%s.Group != 0 || s.K%s.Group != 0 {
 		return nil, fmt.Errorf("conv: %w: %d channels and %d filters do not divide into %d groups", ErrShape, s.C, s.K, s.Group)
 	}
-	extentH, extentW := s.DilationH*(s.R-1)+1, s.DilationW*(s.S-1)+1
-	if s.H+2*s.PadH < extentH || s.W+2*s.PadW < extentW {
-		return nil, fmt.Errorf("conv: %w: a filter of %d×%d pixels does not fit in %d×%d with padding", ErrShape, extentH, extentW, s.H+2*s.PadH, s.W+2*s.PadW)
-	}
-	p := &Plan{
-		s:       s,
-		oh:      (s.H+2*s.PadH-extentH)/s.StrideH + 1,
-		ow:      (s.W+2*s.PadW-extentW)/s.StrideW + 1,
-		threads: opts.Threads,
-		in:      opts.In,
-		out:     opts.Out,
-		relu:    opts.ReLU,
-	}
 	for _, dims := range [][]int{{s.N, s.C, s.H, s.W}, {s.N, s.K, p.oh, p.ow}, {s.K, s.C / s.Group, s.R, s.S}} {
-		n := 1
-		for _, d := range dims {
-			if d > 0 && n > math.MaxInt32/d {
-				return nil, fmt.Errorf("conv: %w: more than %d elements", ErrShape, math.MaxInt32)
-			}
-			n *= d
+		if !countable(dims...) {
+			return nil, fmt.Errorf("conv: %w: more than %d elements", ErrShape, math.MaxInt32)
 		}
 	}
+	p.threads, p.in, p.out, p.relu = opts.Threads, opts.In, opts.Out, opts.ReLU
 	name, from := opts.Algorithm, "Options.Algorithm"
 	if name == "" {
 		name, from = os.Getenv(envVar), envVar
@@ -150,7 +145,53 @@ func NewPlan(s Shape, opts Options) (*Plan, error) {
 	if err := p.choose(name); err != nil {
 		return nil, fmt.Errorf("conv: %s: %w", from, err)
 	}
-	return p, nil
+	return &p, nil
+}
+
+// countable reports whether an array of these dimensions has at most
+// math.MaxInt32 elements.
+func countable(dims ...int) bool {
+	n := 1
+	for _, d := range dims {
+		if d > 0 && n > math.MaxInt32/d {
+			return false
+		}
+		n *= d
+	}
+	return true
+}
+
+func inRange(name string, v, least int) error {
+	if v < least || v > math.MaxInt32 {
+		return fmt.Errorf("conv: %w: %s is %d", ErrShape, name, v)
+	}
+	return nil
+}
+
+// An axis is the sizes of input and filters along a spatial axis.
+type axis struct{ in, kernel, stride, pad, dilation int }
+
+// check returns the axis with its defaults filled in, and how long the output
+// is. The names are those of the sizes, for errors.
+func (a axis) check(in, kernel, stride, pad, dilation string) (axis, int, error) {
+	for _, v := range []*int{&a.stride, &a.dilation} {
+		if *v == 0 {
+			*v = 1
+		}
+	}
+	for _, f := range []struct {
+		name     string
+		v, least int
+	}{{in, a.in, 1}, {kernel, a.kernel, 1}, {stride, a.stride, 1}, {pad, a.pad, 0}, {dilation, a.dilation, 1}} {
+		if err := inRange(f.name, f.v, f.least); err != nil {
+			return a, 0, err
+		}
+	}
+	extent, size := a.dilation*(a.kernel-1)+1, a.in+2*a.pad
+	if size < extent {
+		return a, 0, fmt.Errorf("conv: %w: a filter that spans %d pixels along %s does not fit in %d with padding", ErrShape, extent, in, size)
+	}
+	return a, (size-extent)/a.stride + 1, nil
 }
 
 // choose fills in the algorithm of each direction.
@@ -168,7 +209,7 @@ func (p *Plan) choose(forced string) error {
 		var able *algorithm // though it does not pay
 		for i := range algorithms {
 			a := &algorithms[i]
-			if !a.accepts(&p.s, d) {
+			if !a.accepts(&p.s, d) || p.rows != nil && !a.anyAxes {
 				continue
 			}
 			fits := a.fits(p, d)
@@ -201,7 +242,8 @@ func (p *Plan) layoutError(d Direction) error {
 	return fmt.Errorf("%w: %v from %v to %v, %d to %d channels", ErrLayout, d, p.in, p.out, p.s.C, p.s.K)
 }
 
-// OutH returns the height of the output.
+// OutH returns the height of the output: the product of all its spatial axes but
+// the last, whose size is OutW.
 func (p *Plan) OutH() int { return p.oh }
 
 // OutW returns the width of the output.
@@ -210,7 +252,8 @@ func (p *Plan) OutW() int { return p.ow }
 // Algorithm returns the name of the algorithm of a direction.
 func (p *Plan) Algorithm(d Direction) string { return p.algos[d].name }
 
-// Shape returns the shape, with the defaults filled in.
+// Shape returns the shape, with the defaults filled in; with more than two
+// spatial axes, one that stands for it: see NewPlanND.
 func (p *Plan) Shape() Shape { return p.s }
 
 func (p *Plan) inputSize() int  { return p.s.N * p.s.C * p.s.H * p.s.W }

@@ -114,6 +114,63 @@ func TestConvolution1D(t *testing.T) {
 	gradCheck{}.run(t, l, blobs(x), top)
 }
 
+// A 3-D convolution is a sum of 2-D ones: output plane d is what the kernel's
+// planes make of the input's planes that they meet.
+func TestConvolution3D(t *testing.T) {
+	x := randomBlob(1, 2, 4, 5, 4, 6)
+	l, top := newLayer(t, testContext(train), `type: "Convolution" convolution_param { num_output: 6 kernel_size: 3 kernel_size: 2 kernel_size: 3
+		stride: 2 stride: 1 stride: 1 pad: 1 pad: 0 pad: 1 dilation: 1 dilation: 2 dilation: 1 group: 2`+filler+` }`, blobs(x), 1)
+	wantShape(t, "top", top[0], 2, 6, 3, 2, 6)
+	w, b := l.Params()[0], l.Params()[1]
+	wantShape(t, "weights", w, 6, 2, 3, 2, 3)
+	forward(t, l, blobs(x), top)
+	// plane cuts plane d out of a blob of five axes.
+	plane := func(b *tensor.Blob, d int) *tensor.Blob {
+		p := tensor.New(b.Dim(0), b.Dim(1), b.Dim(3), b.Dim(4))
+		size, depth := b.CountFrom(3), b.Dim(2)
+		for i := range b.CountRange(0, 2) {
+			copy(p.Data()[i*size:][:size], b.ReadData()[(i*depth+d)*size:])
+		}
+		return p
+	}
+	naive := naiveConv{[2]int{2, 3}, [2]int{1, 1}, [2]int{0, 1}, [2]int{2, 1}, 2}
+	for d := range 3 {
+		got := plane(top[0], d)
+		sum := make([]float32, got.Count())
+		for i := range sum {
+			sum[i] = b.Data()[i/got.CountFrom(2)%6]
+		}
+		for r := range 3 {
+			if from := 2*d - 1 + r; from >= 0 && from < 5 {
+				for i, v := range naive.forward(plane(x, from), plane(w, r), nil, 2, 6) {
+					sum[i] += v
+				}
+			}
+		}
+		near(t, "top", 1e-4, got.Data(), sum...)
+	}
+	small := randomBlob(1, 1, 2, 2, 3, 2)
+	checkGradient(t, gradCheck{}, `type: "Convolution" convolution_param { num_output: 2 kernel_size: 2 pad: 1 stride: 2 group: 2`+filler+` }`, blobs(small), 1)
+}
+
+// Without spatial axes it is a fully connected layer.
+func TestConvolution0D(t *testing.T) {
+	x := randomBlob(1, 3, 4)
+	for _, param := range []string{`num_output: 5`, `num_output: 5 kernel_size: 1 stride: 1`} {
+		l, top := newLayer(t, testContext(train), `type: "Convolution" convolution_param { `+param+filler+` }`, blobs(x), 1)
+		wantShape(t, "top", top[0], 3, 5)
+		wantShape(t, "weights", l.Params()[0], 5, 4)
+		forward(t, l, blobs(x), top)
+		ip, want := newLayer(t, testContext(train), `type: "InnerProduct" inner_product_param { num_output: 5 }`, blobs(x), 1)
+		for i, p := range ip.Params() {
+			copy(p.Data(), l.Params()[i].Data())
+		}
+		forward(t, ip, blobs(x), want)
+		near(t, "top", 1e-5, top[0].Data(), want[0].Data()...)
+		gradCheck{}.run(t, l, blobs(x), top)
+	}
+}
+
 func TestConvolutionAxis(t *testing.T) {
 	const param = `num_output: 3 kernel_size: 2` + filler
 	x := randomBlob(1, 2, 3, 2, 4, 5)

@@ -112,6 +112,8 @@ func TestDeconvolutionAxes(t *testing.T) {
 	}{
 		{`axis: -3 ` + param, shape(2, 3, 2, 4, 5), shape(6, 2, 4, 5), shape(2, 3, 3, 7, 9), shape(2, 3, 3, 3), param},
 		{param, shape(2, 4, 5), shape(2, 4, 1, 5), shape(2, 3, 9), shape(4, 3, 3), `num_output: 3 kernel_h: 1 kernel_w: 3 stride_h: 1 stride_w: 2 pad_w: 1` + filler},
+		{`num_output: 3 kernel_size: 1 kernel_size: 3 kernel_size: 3 stride: 2 stride: 2 stride: 2 pad: 0 pad: 1 pad: 1` + filler,
+			shape(2, 4, 1, 2, 3), shape(2, 4, 2, 3), shape(2, 3, 1, 3, 5), shape(4, 3, 1, 3, 3), param},
 		{`num_output: 3` + filler, shape(2, 4), shape(2, 4, 1, 1), shape(2, 3), shape(4, 3), `num_output: 3 kernel_size: 1` + filler},
 	} {
 		x := randomBlob(1, c.in...)
@@ -129,6 +131,14 @@ func TestDeconvolutionAxes(t *testing.T) {
 		equal(t, "top", top[0].Data(), top2[0].Data()...)
 		gradCheck{}.run(t, l, blobs(x), top)
 	}
+}
+
+func TestDeconvolution3D(t *testing.T) {
+	x := randomBlob(1, 1, 2, 2, 1, 2)
+	l, top := newLayer(t, testContext(train), `type: "Deconvolution" convolution_param { num_output: 2 kernel_size: 3 stride: 2 pad: 1 group: 2`+filler+` }`, blobs(x), 1)
+	wantShape(t, "top", top[0], 1, 2, 3, 1, 3)
+	wantShape(t, "weights", l.Params()[0], 2, 1, 3, 3, 3)
+	gradCheck{}.run(t, l, blobs(x), top)
 }
 
 // With a filter for each channel the bilinear filler interpolates: it leaves a
