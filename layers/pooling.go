@@ -7,7 +7,6 @@ import (
 
 	"crema/asm"
 	"crema/internal/par"
-	"crema/internal/rng"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
 )
@@ -81,9 +80,6 @@ func (j *poolPass) Do(task int) {
 		j.do(j.l, j.from, j.to, p)
 	}
 }
-
-// stochasticPooling is pooling with a position: how many masks were drawn.
-type stochasticPooling struct{ *pooling }
 
 func newPooling(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
 	l := &pooling{base: newBase(p, ctx)}
@@ -281,10 +277,7 @@ func (l *pooling) Forward(bottom, top []*tensor.Blob) error {
 			l.planes(b, x, y, (*pooling).maximum)
 		}
 		if len(top) > 1 {
-			places := top[1].Data()
-			for i, at := range l.mask {
-				places[i] = float32(at)
-			}
+			l.planes(b, nil, top[1].Data(), (*pooling).places)
 		}
 	case l.train():
 		l.needMask(top[0])
@@ -336,6 +329,14 @@ func (l *pooling) maximum(x, y []float32, p int) {
 	}
 }
 
+// places puts the mask of a plane into the second top.
+func (l *pooling) places(_, to []float32, p int) {
+	to = plane(to, l.out, p)
+	for i, at := range plane(l.mask, l.out, p) {
+		to[i] = float32(at)
+	}
+}
+
 // halves reports whether the windows are 2×2 with stride 2 and cover each
 // element once, for which there are kernels.
 func (l *pooling) halves() bool {
@@ -378,70 +379,6 @@ func (l *pooling) average(x, y []float32, p int) {
 				sum /= float32(ph * pw)
 			}
 			y[i] = sum
-			i++
-		}
-	}
-}
-
-func (l *pooling) draw(x, y []float32, p int) {
-	x, y = plane(x, l.in, p), plane(y, l.out, p)
-	mask := plane(l.mask, l.out, p)
-	src := rng.Source(l.ctx.Seed, l.p.GetName(), l.forwards, uint64(p))
-	i := 0
-	for oh := range l.out[0] {
-		h0, h1, _ := l.window(0, oh)
-		for ow := range l.out[1] {
-			w0, w1, _ := l.window(1, ow)
-			var sum float32
-			for h := h0; h < h1; h++ {
-				for w := w0; w < w1; w++ {
-					sum += x[h*l.in[1]+w]
-				}
-			}
-			// In (0, 1], so that an element of value 0 is drawn only if all
-			// are.
-			limit := float32(src.Uint64()>>40+1) / (1 << 24) * sum
-			at := -1
-			sum = 0
-		scan:
-			for h := h0; h < h1; h++ {
-				for w := w0; w < w1; w++ {
-					// Negative sums and NaN may pass by every element: then it
-					// is the last.
-					at = h*l.in[1] + w
-					if sum += x[at]; sum >= limit {
-						break scan
-					}
-				}
-			}
-			y[i], mask[i] = 0, int32(at)
-			if at >= 0 {
-				y[i] = x[at]
-			}
-			i++
-		}
-	}
-}
-
-func (l *pooling) expect(x, y []float32, p int) {
-	x, y = plane(x, l.in, p), plane(y, l.out, p)
-	i := 0
-	for oh := range l.out[0] {
-		h0, h1, _ := l.window(0, oh)
-		for ow := range l.out[1] {
-			w0, w1, _ := l.window(1, ow)
-			var sum, squares float32
-			for h := h0; h < h1; h++ {
-				for w := w0; w < w1; w++ {
-					v := x[h*l.in[1]+w]
-					sum += v
-					squares += v * v
-				}
-			}
-			y[i] = 0
-			if sum > 0 {
-				y[i] = squares / sum
-			}
 			i++
 		}
 	}
@@ -529,13 +466,4 @@ func (l *pooling) averageBackward(dy, dx []float32, p int) {
 			i++
 		}
 	}
-}
-
-// Cursor implements Stateful.
-func (l stochasticPooling) Cursor() *caffepb.LayerCursor { return forwardsCursor(l.p, l.forwards) }
-
-// SetCursor implements Stateful.
-func (l stochasticPooling) SetCursor(c *caffepb.LayerCursor) error {
-	l.forwards = c.GetForwards()
-	return nil
 }

@@ -101,16 +101,33 @@ func TestPoolingMaxTestPhase(t *testing.T) {
 	equal(t, "gradient after another Forward", got, x.Diff()...)
 }
 
+// A window without a number above −MaxFloat32 gives that and the place −1, to
+// which no gradient goes: by kernels and without, with a second top and not.
 func TestPoolingMaxOfNothing(t *testing.T) {
-	nan := float32(math.NaN())
-	x := blobOf(shape(1, 1, 1, 2), nan, nan)
-	l, top := newLayer(t, testContext(train), `type: "Pooling" pooling_param { kernel_h: 1 kernel_w: 2 }`, blobs(x), 2)
-	forward(t, l, blobs(x), top)
-	equal(t, "top", top[0].Data(), -math.MaxFloat32)
-	equal(t, "mask", top[1].Data(), -1)
-	top[0].Diff()[0] = 1
-	backward(t, l, blobs(x), top)
-	equal(t, "gradient", x.Diff(), 0, 0)
+	nan, inf := float32(math.NaN()), float32(math.Inf(-1))
+	for _, phase := range []caffepb.Phase{train, test} {
+		for _, param := range []string{`kernel_size: 2 stride: 2`, `kernel_size: 2 stride: 2 pad: 1`, `kernel_size: 3 stride: 1`, `global_pooling: true`} {
+			for _, tops := range []int{1, 2} {
+				x := tensor.New(1, 3, 4, 6)
+				for i := range x.Data() {
+					x.Data()[i] = []float32{nan, inf, -math.MaxFloat32}[i%3]
+				}
+				l, top := newLayer(t, testContext(phase), `type: "Pooling" pooling_param { `+param+` }`, blobs(x), tops)
+				forward(t, l, blobs(x), top)
+				for i, v := range top[0].Data() {
+					if v != -math.MaxFloat32 {
+						t.Fatalf("%s: maximum of nothing is %v", param, v)
+					}
+					if tops == 2 && top[1].Data()[i] != -1 {
+						t.Fatalf("%s: its place is %v", param, top[1].Data()[i])
+					}
+					top[0].Diff()[i] = 1
+				}
+				backward(t, l, blobs(x), top)
+				equal(t, param, x.Diff(), make([]float32, x.Count())...)
+			}
+		}
+	}
 }
 
 func TestPoolingAverage(t *testing.T) {
