@@ -37,6 +37,11 @@ func ParseBackend(s string) (Backend, error) {
 type DB interface {
 	// Cursor returns a cursor before the first record.
 	Cursor() Cursor
+	// Guard calls f and returns its error. Slices that cursors returned may be
+	// views of a mapped file, which is gone if that is cut off or its disk
+	// fails. Who reads them within f, in its goroutine, then gets an error;
+	// elsewhere that ends the program.
+	Guard(f func() error) error
 	// Close frees the database and all slices its cursors returned. Cursors
 	// must have been closed.
 	Close() error
@@ -108,6 +113,24 @@ type lmdbDB struct{ db *lmdb.DB }
 func (d lmdbDB) Cursor() Cursor { return lmdbCursor{d.db.Cursor()} }
 func (d lmdbDB) Close() error   { return d.db.Close() }
 
+func (d lmdbDB) Guard(f func() error) error { return d.db.Guard(f) }
+
+// A reopener is a DB that can be opened again to see what has been written
+// since.
+type reopener interface {
+	// reopen returns the newest state of the database, d staying open.
+	reopen() (DB, error)
+}
+
+// reopen implements reopener.
+func (d lmdbDB) reopen() (DB, error) {
+	db, err := lmdb.Open(d.db.Info().Path)
+	if err != nil {
+		return nil, err
+	}
+	return lmdbDB{db}, nil
+}
+
 // intact implements intacter.
 func (d lmdbDB) intact() error { return d.db.Intact() }
 
@@ -118,6 +141,9 @@ func (lmdbCursor) Close() error { return nil }
 type levelDB struct{ *leveldb.DB }
 
 func (d levelDB) Cursor() Cursor { return d.DB.Cursor() }
+
+// Guard calls f: what the reader returns is memory of its own.
+func (d levelDB) Guard(f func() error) error { return f() }
 
 // A DBWriter fills a new database, which appears under its name when it is
 // committed and not before.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"crema/internal/par"
+	"crema/lmdb"
 	"crema/tensor"
 )
 
@@ -129,7 +130,11 @@ func (l *Loader) Shape() []int {
 
 // outShape returns the shape of a record after the transform.
 func (l *Loader) outShape(r *record) (s [3]int, err error) {
-	c, h, w, err := l.src.shape(r)
+	var c, h, w int
+	err = l.src.guard(r, func() (err error) {
+		c, h, w, err = l.src.shape(r)
+		return err
+	})
 	if err != nil {
 		return s, err
 	}
@@ -235,11 +240,17 @@ func (l *Loader) work(j job, im *Image) {
 	b := j.b
 	n := b.shape[0] * b.shape[1] * b.shape[2]
 	for i := j.lo; i < j.hi; i++ {
-		if err := l.load(&b.recs[i], b.shape, b.data[i*n:(i+1)*n], &b.label[i], im); err != nil {
+		r := &b.recs[i]
+		if err := l.src.guard(r, func() error { return l.load(r, b.shape, b.data[i*n:(i+1)*n], &b.label[i], im) }); err != nil {
 			b.fail(i, err)
 		}
 	}
 	if b.left.Add(-1) == 0 {
+		// Now, not when the batch is used: a writer has less time to overwrite
+		// what it was read from.
+		if err := l.src.check(); err != nil {
+			b.err = err
+		}
 		b.done <- struct{}{}
 	}
 }
@@ -272,15 +283,11 @@ func (l *Loader) Next(data, label *tensor.Blob) error {
 		return errClosed
 	}
 	t := time.Now()
-	b := <-l.full
-	<-b.done
+	b, err := l.receive()
 	l.waited += time.Since(t)
-	if b.err == nil {
-		b.err = l.src.check()
-	}
-	if b.err != nil {
-		l.err = b.err
-		return l.err
+	if err != nil {
+		l.err = err
+		return err
 	}
 	if l.o.Log != nil {
 		for range b.wraps {
@@ -300,6 +307,50 @@ func (l *Loader) Next(data, label *tensor.Blob) error {
 	return nil
 }
 
+// maxReopens is how often in a row a batch is read again because a writer has
+// changed what it was read from.
+const maxReopens = 20
+
+// receive waits for the next batch. One that a writer has spoilt is read again.
+func (l *Loader) receive() (*batch, error) {
+	for tries := 0; ; tries++ {
+		b := <-l.full
+		<-b.done
+		if b.err == nil {
+			return b, nil
+		}
+		// What looks like damage may be what a writer is storing.
+		err := b.err
+		if changed := l.src.check(); changed != nil {
+			err = changed
+		}
+		if !errors.Is(err, lmdb.ErrChanged) {
+			return nil, err
+		}
+		if tries == maxReopens {
+			return nil, fmt.Errorf("%w, %d times in a row: it is written to faster than batches are read; let the writer finish, or read a copy", err, tries+1)
+		}
+		l.stop()
+		if ok, rerr := l.reopen(l.pos); !ok {
+			return nil, err
+		} else if rerr != nil {
+			return nil, rerr
+		}
+		l.start()
+	}
+}
+
+// reopen is Source.reopen, again and again while a writer comes between.
+func (l *Loader) reopen(p Position) (ok bool, err error) {
+	for range maxReopens {
+		if ok, err = l.src.reopen(p); !errors.Is(err, lmdb.ErrChanged) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return ok, err
+}
+
 // Position returns the position behind the batch that Next returned last; what
 // was read ahead does not count.
 func (l *Loader) Position() Position { return l.pos }
@@ -310,7 +361,13 @@ func (l *Loader) SetPosition(p Position) error {
 		return errClosed
 	}
 	l.stop()
-	if err := l.src.seek(p); err != nil {
+	err := l.src.seek(p)
+	if errors.Is(err, lmdb.ErrChanged) {
+		if ok, rerr := l.reopen(p); ok {
+			err = rerr
+		}
+	}
+	if err != nil {
 		l.err = err
 		return err
 	}

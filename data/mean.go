@@ -32,8 +32,12 @@ func ComputeMean(ctx context.Context, db string, backend Backend, log *slog.Logg
 	defer d.Close()
 	cur := d.Cursor()
 	defer cur.Close()
-	m := meanJob{db: db, log: log}
-	n, err := m.run(ctx, cur)
+	m := meanJob{db: d, log: log}
+	n := 0
+	err = d.Guard(func() (err error) {
+		n, err = m.run(ctx, cur)
+		return err
+	})
 	if err == nil {
 		if i, ok := d.(intacter); ok {
 			err = i.intact()
@@ -75,7 +79,7 @@ func ChannelMeans(b *caffepb.BlobProto) []float32 {
 // any order since integers allow it; floats by the reader, in the records'
 // order.
 type meanJob struct {
-	db      string
+	db      DB
 	log     *slog.Logger
 	c, h, w int
 	floats  []float64
@@ -172,10 +176,13 @@ func (m *meanJob) work(items <-chan meanItem) {
 	var im Image
 	sum := make([]uint64, len(m.ints))
 	for it := range items {
-		d, err := parseDatum(it.value)
-		if err == nil {
-			err = m.add(it.key, &d, &im, sum)
-		}
+		err := m.db.Guard(func() error {
+			d, err := parseDatum(it.value)
+			if err != nil {
+				return err
+			}
+			return m.add(it.key, &d, &im, sum)
+		})
 		if err != nil {
 			m.fail(it.i, err)
 		}

@@ -40,13 +40,21 @@ type Source interface {
 	peek(r *record) error
 	position() Position
 	seek(p Position) error
+	// guard calls f, which reads r or its picture, and returns its error, or
+	// one if what r is a view of cannot be read.
+	guard(r *record, f func() error) error
 	// shape returns the size of r's picture after decode, decoding as little
 	// as possible.
 	shape(r *record) (c, h, w int, err error)
 	// decode makes im r's picture and returns its label.
 	decode(r *record, im *Image) (label float32, err error)
-	// check reports whether records handed out so far may be trusted.
+	// check reports whether records handed out so far may be trusted. It may be
+	// called from any goroutine.
 	check() error
+	// reopen makes a source whose records a writer has changed meanwhile
+	// continue with those that are there now, from position p on. It reports
+	// whether this is such a source. No record may be in use.
+	reopen(p Position) (ok bool, err error)
 	Close() error
 }
 
@@ -60,7 +68,17 @@ type dbSource struct {
 	log  *slog.Logger
 
 	records    uint64
-	key, value []byte // the record at the position
+	key, value []byte // the record at the position; value is a view of db
+	reopened   int    // how often
+}
+
+// take makes the record at the position the one that a cursor returned.
+func (s *dbSource) take(key, value []byte) error {
+	s.value = value
+	return s.db.Guard(func() error {
+		s.key = append(s.key[:0], key...)
+		return nil
+	})
 }
 
 // NewDBSource returns a source of a database's records, from the first on.
@@ -72,8 +90,15 @@ func NewDBSource(path string, db DB, mode ColorMode, log *slog.Logger) (Source, 
 		s.Close()
 		return nil, err
 	}
-	if d, err := parseDatum(s.value); err == nil && !d.encoded && mode != Native && log != nil {
-		log.Error("force_color and force_gray only for encoded datum")
+	err := db.Guard(func() error {
+		if d, err := parseDatum(s.value); err == nil && !d.encoded && mode != Native && log != nil {
+			log.Error("force_color and force_gray only for encoded datum")
+		}
+		return nil
+	})
+	if err != nil {
+		s.Close()
+		return nil, err
 	}
 	return s, nil
 }
@@ -86,8 +111,7 @@ func (s *dbSource) first() error {
 	if err != nil {
 		return fmt.Errorf("database %s: %w", s.path, err)
 	}
-	s.key, s.value = k, v
-	return nil
+	return s.take(k, v)
 }
 
 func (s *dbSource) peek(r *record) error {
@@ -102,7 +126,9 @@ func (s *dbSource) next(r *record) error {
 	k, v, err := s.cur.Next()
 	switch err {
 	case nil:
-		s.key, s.value = k, v
+		if err := s.take(k, v); err != nil {
+			return err
+		}
 	case io.EOF:
 		r.wrapped = true
 		if err := s.first(); err != nil {
@@ -135,7 +161,9 @@ func (s *dbSource) seek(p Position) error {
 	case err != nil:
 		return fmt.Errorf("database %s at record %q: %w", s.path, p.NextKey, err)
 	default:
-		s.key, s.value = k, v
+		if err := s.take(k, v); err != nil {
+			return err
+		}
 	}
 	if !bytes.Equal(s.key, p.NextKey) && s.log != nil {
 		s.log.Warn(fmt.Sprintf("Database %s has no record %q to resume from: going on with %q", s.path, p.NextKey, s.key))
@@ -169,6 +197,17 @@ func (s *dbSource) decode(r *record, im *Image) (float32, error) {
 	return float32(d.label), nil
 }
 
+func (s *dbSource) guard(r *record, f func() error) error {
+	var ours error
+	if err := s.db.Guard(func() error {
+		ours = f()
+		return nil
+	}); err != nil {
+		return s.wrap(r, err)
+	}
+	return ours
+}
+
 // check asks a database that notices writers whether what was read from it is
 // sound.
 func (s *dbSource) check() error {
@@ -178,6 +217,27 @@ func (s *dbSource) check() error {
 		}
 	}
 	return nil
+}
+
+// reopen turns to the newest state of the database.
+func (s *dbSource) reopen(p Position) (ok bool, err error) {
+	r, ok := s.db.(reopener)
+	if !ok {
+		return false, nil
+	}
+	db, err := r.reopen()
+	if err != nil {
+		return true, err
+	}
+	if err := errors.Join(s.cur.Close(), s.db.Close()); err != nil {
+		return true, errors.Join(err, db.Close())
+	}
+	s.db, s.cur = db, db.Cursor()
+	// A power of two: often enough to be seen, not so often as to fill the log.
+	if s.reopened++; s.reopened&(s.reopened-1) == 0 && s.log != nil {
+		s.log.Warn(fmt.Sprintf("Database %s is being written to: going on from record %q with its newest state (%d times so far)", s.path, p.NextKey, s.reopened))
+	}
+	return true, s.seek(p)
 }
 
 func (s *dbSource) Close() error {
@@ -294,7 +354,12 @@ func (s *listSource) decode(r *record, im *Image) (float32, error) {
 	return float32(r.label), readImageFile(r.path, s.o.Mode, s.o.Height, s.o.Width, im)
 }
 
+func (s *listSource) guard(_ *record, f func() error) error { return f() }
+
 func (s *listSource) check() error { return nil }
+
+func (s *listSource) reopen(Position) (bool, error) { return false, nil }
+
 func (s *listSource) Close() error { return nil }
 
 // readImageFile decodes a file and, if h and w are both positive, resizes it.

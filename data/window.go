@@ -125,6 +125,10 @@ func (s *windowSource) decode(r *record, im *Image) (float32, error) {
 	return float32(r.label), nil
 }
 
+func (s *windowSource) guard(_ *record, f func() error) error { return f() }
+
+func (s *windowSource) reopen(Position) (bool, error) { return false, nil }
+
 func (s *windowSource) check() error { return nil }
 func (s *windowSource) Close() error { return nil }
 

@@ -203,6 +203,11 @@ func (c *Case) readDB(ctx context.Context, r *records, l *layer) error {
 	}
 	cur := db.Cursor()
 	defer cur.Close()
+	return db.Guard(func() error { return c.scanDB(ctx, r, cur, mode, counted) })
+}
+
+// scanDB looks at records of a database, and decodes some.
+func (c *Case) scanDB(ctx context.Context, r *records, cur data.Cursor, mode data.ColorMode, counted bool) error {
 	var kept [][]byte // thinned evenly as more come
 	limit, stride, bytes := c.scan, 1, 0
 	if counted && r.total <= limit+spreadPlaces*spreadRun {

@@ -167,18 +167,20 @@ func (s *fixedSet) copyDB(p *caffepb.DataParameter, resolve func(string) string,
 	cur := db.Cursor()
 	defer cur.Close()
 	walk := func(f func(i int, v []byte) (bool, error)) error {
-		_, v, err := cur.First()
-		for i := 0; err == nil; i++ {
-			more, ferr := f(i, v)
-			if ferr != nil || !more {
-				return ferr
+		return db.Guard(func() error {
+			_, v, err := cur.First()
+			for i := 0; err == nil; i++ {
+				more, ferr := f(i, v)
+				if ferr != nil || !more {
+					return ferr
+				}
+				_, v, err = cur.Next()
 			}
-			_, v, err = cur.Next()
-		}
-		if err == io.EOF {
-			return nil
-		}
-		return err
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		})
 	}
 	if picked == nil {
 		var labels []int

@@ -286,8 +286,21 @@ func (db *DB) intact() error {
 	return nil
 }
 
-// guard calls f and turns a fault in the mapping (the file was cut off, or the
-// disk cannot be read) into an error.
+// Guard calls f and returns its error. Should a read of the mapping fault
+// meanwhile, in f's goroutine (the file was cut off, or the disk cannot be read),
+// f ends there and the error wraps [ErrCorrupt]; outside of Guard such a fault
+// ends the program. Guards may be nested.
+func (db *DB) Guard(f func() error) (err error) {
+	if err = db.guard(f); errors.Is(err, errFault) {
+		err = fmt.Errorf("lmdb: %s: %w", db.path, err)
+	}
+	return err
+}
+
+// errFault marks the errors that guard makes of faults.
+var errFault = fmt.Errorf("%w: the file was cut off after Open, or the disk fails", ErrCorrupt)
+
+// guard is Guard with errors that do not name the file.
 func (db *DB) guard(f func() error) (err error) {
 	if db.closed.Load() {
 		return os.ErrClosed
@@ -307,7 +320,7 @@ func (db *DB) guard(f func() error) (err error) {
 		if !ok {
 			panic(r)
 		}
-		err = fmt.Errorf("%w: byte %d cannot be read: the file was cut off after Open, or the disk fails", ErrCorrupt, off)
+		err = fmt.Errorf("byte %d cannot be read: %w", off, errFault)
 	}()
 	return f()
 }

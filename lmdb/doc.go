@@ -65,8 +65,7 @@
 // A file that is cut off while it is mapped makes reads of the lost pages
 // fault. Cursor steps touch every page of what they return and turn such a
 // fault, and likewise an I/O error of the disk, into an error; a value cut off
-// after its step still faults in the caller. Programs that must survive that
-// use [runtime/debug.SetPanicOnFault] around their own reads.
+// after its step still faults in the caller, unless it reads within [DB.Guard].
 //
 // # Concurrency
 //
