@@ -286,6 +286,9 @@ func (b *builder) addLayer(l *caffepb.LayerParameter, index int) error {
 	if err := layer.Setup(n.Bottoms, n.Tops); err != nil {
 		return err
 	}
+	if s, ok := layer.(layers.ParamSpecifier); ok {
+		l.Param = s.ParamSpecs()
+	}
 	if err := n.reshape(); err != nil {
 		return err
 	}
@@ -491,6 +494,10 @@ func (b *builder) pruneBackward() {
 			glog.Infof(b.log, "%s needs backward computation.", n.Name)
 		} else {
 			glog.Infof(b.log, "%s does not need backward computation.", n.Name)
+			// Then it need not keep what only Backward reads.
+			for i := range n.Layer.Params() {
+				n.Layer.SetParamPropagateDown(i, false)
+			}
 		}
 		for j, id := range n.bottomIDs {
 			if contributes {

@@ -91,6 +91,13 @@ func scores(name, bottom string) string {
 		"layer { type: 'SoftmaxWithLoss' name: 'loss_" + name + "' bottom: '" + name + "' bottom: 'label' top: 'loss_" + name + "' }\n"
 }
 
+// normalized is a convolution with BatchNorm and Scale, which takes out what a
+// bias would add.
+func normalized(name, bottom string, k int) string {
+	return layer("Convolution", name, bottom, fmt.Sprintf("num_output: %d kernel_size: 3 pad: 1 bias_term: false", k)) +
+		inPlace("BatchNorm", "bn_"+name, name, "") + inPlace("Scale", "scale_"+name, name, "scale_param { bias_term: true }")
+}
+
 const batch = 3
 
 func images(c, h, w int) string { return input("data", batch, c, h, w) + input("label", batch) }
@@ -156,6 +163,13 @@ var passCases = []passCase{
 			strings.Replace(layer("Concat", "cat", "a", ""), "top:", "bottom: 'b' top:", 1) + rectified("c2", "cat", 32) + scores("ip", "c2"),
 		blocked: []string{"c1", "c1_relu_c1_0_split_0", "c1_relu_c1_0_split_1", "a", "b", "cat"},
 		fused:   []string{"relu_c1", "relu_a", "relu_b", "relu_c2"},
+	},
+	{
+		name: "residual",
+		net: images(16, 16, 16) + normalized("c1", "data", 32) + inPlace("ReLU", "r1", "c1", "") + normalized("c2", "c1", 32) +
+			strings.Replace(layer("Eltwise", "sum", "c1", ""), "top:", "bottom: 'c2' top:", 1) + inPlace("ReLU", "rs", "sum", "") +
+			normalized("c3", "sum", 32) + scores("ip", "c3"),
+		blocked: []string{"c1", "c1_r1_0_split_0", "c1_r1_0_split_1", "c2", "sum"},
 	},
 	{
 		name: "slice",

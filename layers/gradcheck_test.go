@@ -16,6 +16,7 @@ type gradCheck struct {
 	step, threshold float64 // 0: 1e-2, 1e-3
 	skipBottom      []int   // labels
 	skipTop         []int   // tops without gradient
+	skipParams      bool    // parameters that are not learned
 	kink            float64 // features with |x| ≤ kink are not checked
 }
 
@@ -59,7 +60,9 @@ func (g gradCheck) run(t *testing.T, l Layer, bottom, top []*tensor.Blob) {
 		}
 	}
 	nBottoms := len(inputs)
-	inputs = append(inputs, l.Params()...)
+	if !g.skipParams {
+		inputs = append(inputs, l.Params()...)
+	}
 
 	// rows[r][input][feature]
 	pass()

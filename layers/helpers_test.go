@@ -153,6 +153,16 @@ func near(t *testing.T, what string, tol float32, got []float32, want ...float32
 	}
 }
 
+// nearMax holds the difference to tol times the largest magnitude of want.
+func nearMax(t *testing.T, what string, tol float32, got, want []float32) {
+	t.Helper()
+	var scale float32
+	for _, v := range want {
+		scale = max(scale, v, -v)
+	}
+	near(t, what, tol*scale, got, want...)
+}
+
 func head(v []float32) []float32 { return v[:min(len(v), 64)] }
 
 func wantShape(t *testing.T, what string, b *tensor.Blob, want ...int) {

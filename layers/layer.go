@@ -96,6 +96,16 @@ func sameLayout(in, out tensor.Layout) Fit {
 	return Unfit
 }
 
+// A ParamSpecifier is a layer that decides itself how its parameters are
+// learned. The net puts what it says in the place of the param entries of the
+// layer's definition, also in the definition that it saves.
+type ParamSpecifier interface {
+	Layer
+	// ParamSpecs returns the entries after Setup, those of the definition at
+	// the beginning.
+	ParamSpecs() []*caffepb.ParamSpec
+}
+
 // A Rectifier is a layer that can replace its top y by max(y, 0), the work of a
 // ReLU layer without negative_slope that follows it in place.
 type Rectifier interface {

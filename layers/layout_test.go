@@ -84,11 +84,7 @@ func TestConvolutionLayouts(t *testing.T) {
 // nearRel holds the difference to 1e-5 of the largest magnitude.
 func nearRel(t *testing.T, what string, got, want []float32) {
 	t.Helper()
-	var scale float32
-	for _, v := range want {
-		scale = max(scale, v, -v)
-	}
-	near(t, what, 1e-5*scale, got, want...)
+	nearMax(t, what, 1e-5, got, want)
 }
 
 // A net that diverges must show it, also where a convolution does the work of a

@@ -66,8 +66,15 @@ func checkPasses(t *testing.T, text string, bottom []*tensor.Blob, tops int, noG
 }
 
 // checkBlocked compares a layer's passes on blocked blobs, bottoms and tops,
-// with those in NCHW order.
+// with those in NCHW order: values, gradients and parameters must be equal.
 func checkBlocked(t *testing.T, text string, bottom []*tensor.Blob, tops int) {
+	t.Helper()
+	checkBlockedNear(t, 0, text, bottom, tops)
+}
+
+// checkBlockedNear is checkBlocked for layers with sums, whose order depends on
+// the layout: it allows tol times the largest magnitude.
+func checkBlockedNear(t *testing.T, tol float32, text string, bottom []*tensor.Blob, tops int) {
 	t.Helper()
 	run := func(layout tensor.Layout) (values [][]float32) {
 		in := make([]*tensor.Blob, len(bottom))
@@ -102,10 +109,52 @@ func checkBlocked(t *testing.T, text string, bottom []*tensor.Blob, tops int) {
 		for _, b := range in {
 			values = append(values, b.Gradients())
 		}
+		for _, p := range l.Params() {
+			values = append(values, p.Values(), p.Gradients())
+		}
 		return values
 	}
 	want := run(tensor.NCHW)
 	for i, v := range run(tensor.Blocked) {
-		equal(t, fmt.Sprint(text, ": blocked array ", i), v, want[i]...)
+		nearMax(t, fmt.Sprint(text, ": blocked array ", i), tol, v, want[i])
+	}
+}
+
+// checkInPlace compares a layer's passes in place, the first bottom being the
+// top, with those that are not. With overwritten, another layer that computes in
+// place, too, changes the top's values before Backward.
+func checkInPlace(t *testing.T, text string, bottom []*tensor.Blob, overwritten bool) {
+	t.Helper()
+	run := func(inPlace, overwritten bool) (values [][]float32) {
+		in := make([]*tensor.Blob, len(bottom))
+		for i, b := range bottom {
+			in[i] = tensor.New(b.Shape()...)
+			copy(in[i].Data(), b.ReadData())
+		}
+		l, top := newLayer(t, testContext(train), text, in, 1)
+		if inPlace {
+			top = in[:1]
+			if err := l.Reshape(in, top); err != nil {
+				t.Fatal(err)
+			}
+		}
+		forward(t, l, in, top)
+		values = append(values, clone(top[0].Data()))
+		if overwritten {
+			copy(top[0].Data(), randomBlob(91, top[0].Count()).Data())
+		}
+		copy(top[0].Diff(), randomBlob(90, top[0].Count()).Data())
+		backward(t, l, in, top)
+		for _, b := range in {
+			values = append(values, b.Diff())
+		}
+		for _, p := range l.Params() {
+			values = append(values, p.Data(), p.Diff())
+		}
+		return values
+	}
+	want := run(false, false)
+	for i, v := range run(true, overwritten) {
+		equal(t, fmt.Sprint(text, ": array ", i, " in place"), v, want[i]...)
 	}
 }
