@@ -181,9 +181,8 @@ func (l *crop) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tens
 		j.back, j.blob, j.cut = true, dx, top[0].Diff()
 		l.run(j)
 	}
-	// One that nobody else writes to is zero without being allocated.
-	if propagateDown[1] && bottom[1].HasDiff() {
-		l.clear.clear(bottom[1].Diff())
+	if propagateDown[1] {
+		clearGradient(bottom[1])
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package layers
 import (
 	"fmt"
 
-	"crema/internal/par"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
 )
@@ -19,15 +18,17 @@ func init() {
 	})
 }
 
-// lossChunk is the number of elements summed in one go. The sum is split by
-// this, never by the number of threads.
-const lossChunk = 1 << 14
-
-// euclideanLoss is Σ (a − b)² / 2N for two bottoms of N records (Caffe's
-// euclidean_loss_layer.cpp); both may receive gradients. It has no fields.
+// euclideanLoss is Σ (a − b)² / 2N for two bottoms of N records, of any number
+// of axes where Caffe refuses more than four (euclidean_loss_layer.cpp); both may
+// receive gradients. It has no fields.
 type euclideanLoss struct {
 	base
-	partial []float64 // one sum per chunk
+	parts []partialSum
+
+	// While a pass runs.
+	a, b, d []float32
+	w       float32
+	loop    spans[*euclideanLoss]
 }
 
 func newEuclideanLoss(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
@@ -44,50 +45,50 @@ func (l *euclideanLoss) Reshape(bottom, top []*tensor.Blob) error {
 	if a.CountFrom(1) != b.CountFrom(1) {
 		return fmt.Errorf("bottoms must have equally many values: their shapes are %s and %s", tensor.FormatShape(a.Shape()), tensor.FormatShape(b.Shape()))
 	}
-	l.partial = make([]float64, (a.Count()+lossChunk-1)/lossChunk)
+	l.parts = chunksOf(a.Count())
 	return nil
 }
 
 func (l *euclideanLoss) Forward(bottom, top []*tensor.Blob) error {
-	a, b := bottom[0].ReadData(), bottom[1].ReadData()
-	par.For(len(l.partial), 1, func(lo, hi int) {
-		for c := lo; c < hi; c++ {
-			end := min((c+1)*lossChunk, len(a))
-			a, b := a[c*lossChunk:end], b[c*lossChunk:end]
-			var sum float64
-			for i, v := range a {
-				d := float64(v - b[i])
-				sum += d * d
-			}
-			l.partial[c] = sum
-		}
-	})
-	var sum float64
-	for _, s := range l.partial {
-		sum += s
-	}
-	top[0].Data()[0] = float32(sum / float64(bottom[0].Dim(0)) / 2)
+	l.a, l.b = bottom[0].ReadData(), bottom[1].ReadData()
+	l.loop.run(l, len(l.a), lossChunk, (*euclideanLoss).sum)
+	l.a, l.b = nil, nil
+	top[0].Data()[0] = float32(total(l.parts).sum / float64(bottom[0].Dim(0)) / 2)
 	return nil
+}
+
+// sum does one chunk.
+func (l *euclideanLoss) sum(lo, hi int) {
+	a, b := l.a[lo:hi], l.b[lo:hi]
+	var sum float64
+	for i, v := range a {
+		d := float64(v - b[i])
+		sum += d * d
+	}
+	l.parts[lo/lossChunk].sum = sum
 }
 
 // Backward: da = (a − b)·weight/N, db = −da. The difference is taken again
 // rather than kept.
 func (l *euclideanLoss) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tensor.Blob) error {
-	a, b := bottom[0].ReadData(), bottom[1].ReadData()
+	l.a, l.b = bottom[0].ReadData(), bottom[1].ReadData()
 	w := top[0].Diff()[0] / float32(bottom[0].Dim(0))
-	for i := range bottom {
+	for i, b := range bottom {
 		if !propagateDown[i] {
 			continue
 		}
-		d, w := bottom[i].Diff(), w
-		if i == 1 {
-			w = -w
+		if l.d, l.w = b.Diff(), w; i == 1 {
+			l.w = -w
 		}
-		par.For(len(d), elemGrain, func(lo, hi int) {
-			for j, v := range a[lo:hi] {
-				d[lo+j] = w * (v - b[lo+j])
-			}
-		})
+		l.loop.run(l, len(l.d), elemGrain, (*euclideanLoss).differ)
 	}
+	l.a, l.b, l.d = nil, nil, nil
 	return nil
+}
+
+func (l *euclideanLoss) differ(lo, hi int) {
+	b, d := l.b[lo:hi], l.d[lo:hi]
+	for i, v := range l.a[lo:hi] {
+		d[i] = l.w * (v - b[i])
+	}
 }

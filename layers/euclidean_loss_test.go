@@ -30,16 +30,16 @@ func TestEuclideanLossGradient(t *testing.T) {
 	checkGradient(t, gradCheck{}, `type: "EuclideanLoss"`, blobs(randomBlob(1, 3, 2, 2), randomBlob(2, 3, 4)), 1)
 }
 
-func TestEuclideanLossThreads(t *testing.T) {
-	const n = 5*lossChunk + 17
-	sameForThreads(t, func() [][]float32 {
-		a, b := randomBlob(1, 1, n), randomBlob(2, 1, n)
-		l, top := newLayer(t, testContext(train), `type: "EuclideanLoss"`, blobs(a, b), 1)
-		forward(t, l, blobs(a, b), top)
-		top[0].Diff()[0] = 1
-		backward(t, l, blobs(a, b), top)
-		return [][]float32{clone(top[0].Data()), clone(a.Diff()), clone(b.Diff())}
-	})
+// Caffe aborts on more than four axes; nothing speaks against them.
+func TestEuclideanLossAxes(t *testing.T) {
+	a, b := blobOf(shape(1, 1, 1, 1, 2), 1, 2), blobOf(shape(1, 2, 1, 1, 1), 3, 5)
+	l, top := newLayer(t, testContext(train), `type: "EuclideanLoss"`, blobs(a, b), 1)
+	forward(t, l, blobs(a, b), top)
+	equal(t, "loss", top[0].Data(), 6.5)
+}
+
+func TestEuclideanLossPasses(t *testing.T) {
+	checkPasses(t, `type: "EuclideanLoss"`, blobs(randomBlob(1, 7, 9000), randomBlob(2, 7, 9000)), 1)
 }
 
 func TestEuclideanLossErrors(t *testing.T) {

@@ -154,16 +154,22 @@ func copyBlob(dst *tensor.Blob, src *caffepb.BlobProto) error {
 	if !slices.Equal(shape, dst.Shape()) {
 		return fmt.Errorf("stored shape is %s, expected %s", tensor.FormatShape(shape), tensor.FormatShape(dst.Shape()))
 	}
-	d := dst.Data()
-	switch {
-	case len(src.Data) == len(d):
-		copy(d, src.Data)
-	case len(src.DoubleData) == len(d):
-		for i, v := range src.DoubleData {
-			d[i] = float32(v)
-		}
-	default:
-		return fmt.Errorf("%d values are stored for a blob of shape %s", max(len(src.Data), len(src.DoubleData)), tensor.FormatShape(shape))
+	v := storedValues(src)
+	if len(v) != dst.Count() {
+		return fmt.Errorf("%d values are stored for a blob of shape %s", len(v), tensor.FormatShape(shape))
 	}
+	copy(dst.Data(), v)
 	return nil
+}
+
+// storedValues returns the values of a stored blob, which may be doubles.
+func storedValues(src *caffepb.BlobProto) []float32 {
+	if len(src.DoubleData) == 0 {
+		return src.Data
+	}
+	v := make([]float32, len(src.DoubleData))
+	for i, x := range src.DoubleData {
+		v[i] = float32(x)
+	}
+	return v
 }

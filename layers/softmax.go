@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"crema/asm"
-	"crema/internal/par"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
 )
@@ -26,7 +25,7 @@ func init() {
 //	engine    accepted, without effect
 type softmax struct {
 	base
-	dims axisDims
+	pass softmaxPass
 }
 
 func newSoftmax(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
@@ -37,7 +36,7 @@ func newSoftmax(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
 
 func (l *softmax) Reshape(bottom, top []*tensor.Blob) error {
 	var err error
-	if l.dims, err = dimsAround(bottom[0], softmaxAxis(l.p)); err != nil {
+	if l.pass.axisDims, err = dimsAround(bottom[0], softmaxAxis(l.p)); err != nil {
 		return fmt.Errorf("softmax_param: %w", err)
 	}
 	top[0].ReshapeLike(bottom[0])
@@ -47,31 +46,14 @@ func (l *softmax) Reshape(bottom, top []*tensor.Blob) error {
 func softmaxAxis(p *caffepb.LayerParameter) int { return int(p.GetSoftmaxParam().GetAxis()) }
 
 func (l *softmax) Forward(bottom, top []*tensor.Blob) error {
-	l.dims.softmax(bottom[0].ReadData(), top[0].Data())
+	l.pass.forward(bottom[0].ReadData(), top[0].Data())
 	return nil
 }
 
-// Backward: dx = (dy − Σ dy·y)·y.
 func (l *softmax) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tensor.Blob) error {
-	if !propagateDown[0] {
-		return nil
+	if propagateDown[0] {
+		l.pass.backward(top[0].ReadData(), top[0].Diff(), bottom[0].Diff())
 	}
-	d, y, dy, dx := l.dims, top[0].ReadData(), top[0].Diff(), bottom[0].Diff()
-	d.each(func(at, width int) {
-		var dot [columns]float64
-		for c := range d.channels {
-			o := at + c*d.inner
-			for k, v := range y[o : o+width] {
-				dot[k] += float64(dy[o+k]) * float64(v)
-			}
-		}
-		for c := range d.channels {
-			o := at + c*d.inner
-			for k, v := range y[o : o+width] {
-				dx[o+k] = (dy[o+k] - float32(dot[k])) * v
-			}
-		}
-	})
 	return nil
 }
 
@@ -86,52 +68,56 @@ func dimsAround(b *tensor.Blob, axis int) (axisDims, error) {
 	return axisDims{b.CountRange(0, a), b.Dim(a), b.CountFrom(a + 1)}, nil
 }
 
-// columns is the most neighbouring positions that each handles together, so
-// that memory is read in runs although the sums go along the axis.
+// columns is the most neighbouring positions that are handled together, so that
+// memory is read in runs although the sums go along the axis.
 const columns = 64
 
-// each calls f, from several goroutines, for runs of up to columns positions
-// next to each other; at is the offset of the run's first element in channel
-// 0, and c·inner further lies channel c. A position's result never depends on
-// the others of its run.
-func (d axisDims) each(f func(at, width int)) {
-	par.For(d.outer*d.inner, grainFor(d.channels), func(lo, hi int) {
-		for lo < hi {
-			i, k := lo/d.inner, lo%d.inner
-			width := min(columns, d.inner-k, hi-lo)
-			f(i*d.channels*d.inner+k, width)
-			lo += width
-		}
-	})
+// run returns the first run of neighbouring positions among lo to hi, of up to
+// columns: width positions, and the offset at of the first one's element in
+// channel 0; c·inner further lies channel c.
+func (d axisDims) run(lo, hi int) (at, width int) {
+	i, k := lo/d.inner, lo%d.inner
+	return i*d.channels*d.inner + k, min(columns, d.inner-k, hi-lo)
 }
 
-// softmax computes the softmax of x into y, which may be x. The maximum is
-// subtracted first so that exp cannot overflow.
-func (d axisDims) softmax(x, y []float32) {
-	if d.channels == 0 {
-		return
+// softmaxPass computes softmaxes around an axis. A position's result never
+// depends on others.
+type softmaxPass struct {
+	axisDims
+	x, y, dy, dx []float32
+	loop         spans[*softmaxPass]
+}
+
+// forward computes the softmax of x into y, which may be x.
+func (s *softmaxPass) forward(x, y []float32) {
+	s.x, s.y = x, y
+	switch {
+	case s.channels == 0:
+	case s.inner == 1:
+		s.loop.run(s, s.outer, grainFor(s.channels), (*softmaxPass).forwardRows)
+	default:
+		s.loop.run(s, s.outer*s.inner, grainFor(s.channels), (*softmaxPass).forwardColumns)
 	}
-	if d.inner == 1 {
-		par.For(d.outer, grainFor(d.channels), func(lo, hi int) {
-			for i := lo; i < hi; i++ {
-				softmaxRow(x[i*d.channels:][:d.channels], y[i*d.channels:][:d.channels])
-			}
-		})
-		return
-	}
-	d.each(func(at, width int) {
+	s.x, s.y = nil, nil
+}
+
+// forwardColumns subtracts the maximum first, so that exp cannot overflow.
+func (s *softmaxPass) forwardColumns(lo, hi int) {
+	for lo < hi {
+		at, width := s.run(lo, hi)
+		lo += width
 		var top [columns]float32
 		var sum [columns]float64
-		copy(top[:width], x[at:])
-		for c := 1; c < d.channels; c++ {
-			for k, v := range x[at+c*d.inner:][:width] {
+		copy(top[:width], s.x[at:])
+		for c := 1; c < s.channels; c++ {
+			for k, v := range s.x[at+c*s.inner:][:width] {
 				top[k] = max(top[k], v)
 			}
 		}
-		for c := range d.channels {
-			o := at + c*d.inner
-			row := y[o : o+width]
-			for k, v := range x[o : o+width] {
+		for c := range s.channels {
+			o := at + c*s.inner
+			row := s.y[o : o+width]
+			for k, v := range s.x[o : o+width] {
 				row[k] = v - top[k]
 			}
 			asm.Exp(row, row)
@@ -139,13 +125,48 @@ func (d axisDims) softmax(x, y []float32) {
 				sum[k] += float64(e)
 			}
 		}
-		for c := range d.channels {
-			row := y[at+c*d.inner:][:width]
+		for c := range s.channels {
+			row := s.y[at+c*s.inner:][:width]
 			for k := range row {
 				row[k] = float32(float64(row[k]) / sum[k])
 			}
 		}
-	})
+	}
+}
+
+// forwardRows is forwardColumns where a position's channels lie next to each
+// other.
+func (s *softmaxPass) forwardRows(lo, hi int) {
+	for i := lo; i < hi; i++ {
+		softmaxRow(s.x[i*s.channels:][:s.channels], s.y[i*s.channels:][:s.channels])
+	}
+}
+
+// backward computes dx = (dy − Σ dy·y)·y.
+func (s *softmaxPass) backward(y, dy, dx []float32) {
+	s.y, s.dy, s.dx = y, dy, dx
+	s.loop.run(s, s.outer*s.inner, grainFor(s.channels), (*softmaxPass).backwardColumns)
+	s.y, s.dy, s.dx = nil, nil, nil
+}
+
+func (s *softmaxPass) backwardColumns(lo, hi int) {
+	for lo < hi {
+		at, width := s.run(lo, hi)
+		lo += width
+		var dot [columns]float64
+		for c := range s.channels {
+			o := at + c*s.inner
+			for k, v := range s.y[o : o+width] {
+				dot[k] += float64(s.dy[o+k]) * float64(v)
+			}
+		}
+		for c := range s.channels {
+			o := at + c*s.inner
+			for k, v := range s.y[o : o+width] {
+				s.dx[o+k] = (s.dy[o+k] - float32(dot[k])) * v
+			}
+		}
+	}
 }
 
 // softmaxRow is softmax of one position, whose channels lie next to each other.

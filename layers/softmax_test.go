@@ -49,19 +49,11 @@ func TestSoftmaxGradient(t *testing.T) {
 	checkGradient(t, gradCheck{}, `type: "Softmax"`, blobs(randomBlob(1, 1, 3, columns+3)), 1)
 }
 
-func TestSoftmaxThreads(t *testing.T) {
-	for _, s := range [][]int{{50, 1000}, {2, 21, 71, 53}} {
-		sameForThreads(t, func() [][]float32 {
-			x := randomBlob(1, s...)
-			l, top := newLayer(t, testContext(train), `type: "Softmax"`, blobs(x), 1)
-			forward(t, l, blobs(x), top)
-			copy(top[0].Diff(), randomBlob(2, top[0].Count()).Data())
-			backward(t, l, blobs(x), top)
-			return [][]float32{clone(top[0].Data()), clone(x.Diff())}
-		})
-	}
-}
-
 func TestSoftmaxErrors(t *testing.T) {
 	wantError(t, train, `type: "Softmax"`, blobs(tensor.New(3)), 1, "axis 1 out of range")
+}
+
+func TestSoftmaxPasses(t *testing.T) {
+	checkPasses(t, `type: "Softmax"`, blobs(randomBlob(1, 3, 21, 40, 30)), 1)
+	checkPasses(t, `type: "Softmax"`, blobs(randomBlob(1, 60, 1000)), 1)
 }
