@@ -20,7 +20,7 @@ type Builder struct {
 // A node is a group or a dataset to be written.
 type node struct {
 	name  string
-	to    *node  // another link to that
+	to    *node // another link to that
 	group bool
 	sub   []*node
 	byKey map[string]*node
