@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	"internal/cpu":        {},
 	"internal/glog":       {},
 	"internal/hugepage":   {},
+	"internal/infile":     {},
 	"internal/par":        {},
 	"internal/race":       {},
 	"internal/rng":        {},
@@ -52,7 +53,7 @@ var allowed = map[string][]string{
 }
 
 // everywhere may be imported by every package but those of testsOnly.
-var everywhere = []string{"internal/par", "internal/rng", "internal/glog", "internal/atomicfile", "internal/race", "internal/hugepage", "internal/summary"}
+var everywhere = []string{"internal/par", "internal/rng", "internal/glog", "internal/atomicfile", "internal/infile", "internal/race", "internal/hugepage", "internal/summary"}
 
 // testsOnly must not be imported by what users link.
 var testsOnly = []string{"internal/ref", "internal/kerneltest", "cmd/crema", "bench"}
