@@ -55,7 +55,7 @@ const (
 var kinds = map[Kind]string{
 	Unknown: "a file of an unknown kind", Empty: "empty", Folder: "a folder", Pipe: "a named pipe", Socket: "a socket", Device: "a device",
 	LMDB: "an LMDB database", LMDBFile: "the data file of an LMDB database", LevelDB: "a LevelDB database",
-	Weights: "a net with trained weights (.caffemodel)", SolverState: "a solver's state (.solverstate)", Blob: "a single blob, such as a mean (.binaryproto)",
+	Weights: "a net with trained weights (.caffemodel)", SolverState: "a solver's state (.solverstate)", Blob: "a file of one blob, as a mean is (.binaryproto)",
 	Datum: "a record of a database (Datum)", ONNX: "an ONNX model", HDF5: "an HDF5 file", NumPy: "a NumPy array (.npy)",
 	NumPyArchive: "an archive of NumPy arrays (.npz)", PyTorch: "a pickle, as of PyTorch", Archive: "an archive (zip or tar)", Gzip: "a gzip file",
 	Picture: "a picture", IdxImages: "a file of images as MNIST's (idx)", IdxLabels: "a file of labels as MNIST's (idx)",
