@@ -530,7 +530,7 @@ func (b *builder) forceBackward() {
 		}
 		n.NeedBackward = true
 		for j := range n.PropagateDown {
-			if !slices.Contains(t.NoForceBackward, j) {
+			if !slices.Contains(t.NoForceBackward, j) && !slices.Contains(t.NoForceBackward, j-len(n.PropagateDown)) {
 				n.PropagateDown[j] = true
 			}
 		}

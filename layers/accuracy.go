@@ -1,9 +1,7 @@
 package layers
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 
 	"crema/prototxt/caffepb"
 	"crema/tensor"
@@ -124,8 +122,5 @@ func (l *accuracy) Forward(bottom, top []*tensor.Blob) error {
 }
 
 func (l *accuracy) Backward(_ []*tensor.Blob, propagateDown []bool, _ []*tensor.Blob) error {
-	if slices.Contains(propagateDown, true) {
-		return errors.New("has no gradient")
-	}
-	return nil
+	return refuseGradient(propagateDown)
 }

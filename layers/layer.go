@@ -214,7 +214,8 @@ type Type struct {
 	AutoTops bool
 	// Loss gives the first top a loss weight of 1 by default.
 	Loss bool
-	// NoForceBackward lists bottoms that force_backward leaves alone (labels).
+	// NoForceBackward lists bottoms that force_backward leaves alone (labels);
+	// −1 is the last.
 	NoForceBackward []int
 	// NoBackward marks types that cannot backpropagate to any bottom (data,
 	// Accuracy): asking for it is an error.

@@ -74,6 +74,14 @@ func refuseInPlace(bottom, top []*tensor.Blob) error {
 	return nil
 }
 
+// refuseGradient is the Backward of layers that have none.
+func refuseGradient(propagateDown []bool) error {
+	if slices.Contains(propagateDown, true) {
+		return errors.New("has no gradient")
+	}
+	return nil
+}
+
 // positive checks a size that a prototxt gives as uint32.
 func positive(field string, v uint32) (int, error) {
 	if v == 0 || v > math.MaxInt32 {

@@ -83,8 +83,10 @@ func TestUnusedFields(t *testing.T) {
 
 func TestTypesRegistered(t *testing.T) {
 	for _, name := range []string{
-		"Accuracy", "Convolution", "Dropout", "DummyData", "EuclideanLoss", "Flatten", "InnerProduct", "Input",
-		"MemoryData", "Pooling", "ReLU", "Silence", "Softmax", "SoftmaxWithLoss", "Split",
+		"Accuracy", "ArgMax", "BatchReindex", "Concat", "ContrastiveLoss", "Convolution", "Crop", "Dropout", "DummyData",
+		"Embed", "EuclideanLoss", "Filter", "Flatten", "HingeLoss", "InfogainLoss", "InnerProduct", "Input",
+		"MemoryData", "MultinomialLogisticLoss", "Parameter", "Pooling", "ReLU", "Reduction", "Reshape", "SPP",
+		"SigmoidCrossEntropyLoss", "Silence", "Slice", "Softmax", "SoftmaxWithLoss", "Split", "Tile",
 	} {
 		if _, err := Lookup(name); err != nil {
 			t.Error(err)
