@@ -1,9 +1,7 @@
 package layers
 
 import (
-	"crema/asm"
 	"crema/conv"
-	"crema/internal/par"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
 )
@@ -49,7 +47,7 @@ func init() {
 // bilinear. With fewer groups that filler adds up the channels of a group.
 type deconvolution struct {
 	baseConvolution
-	pass channelPass
+	biases affine
 }
 
 func newDeconvolution(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
@@ -62,6 +60,11 @@ func newDeconvolution(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
 func (l *deconvolution) Reshape(bottom, top []*tensor.Blob) error {
 	if err := l.baseConvolution.Reshape(bottom, top); err != nil {
 		return err
+	}
+	if l.bias {
+		if err := l.biases.shape(top[0], l.params[1], int32(l.axis), true); err != nil {
+			return err
+		}
 	}
 	return l.makePlan(conv.Options{})
 }
@@ -76,7 +79,7 @@ func (l *deconvolution) Forward(bottom, top []*tensor.Blob) error {
 		y := top[i].Data()
 		l.plan.BackwardData(b.ReadData(), nil, l.params[0].ReadData(), y)
 		if l.bias {
-			l.channelsOf(top[i], y, l.params[1].ReadData(), (*channelPass).add)
+			l.biases.forward(nil, l.params[1].ReadData(), y, y, nil)
 		}
 	}
 	return nil
@@ -86,7 +89,7 @@ func (l *deconvolution) Backward(top []*tensor.Blob, propagateDown []bool, botto
 	for i, t := range top {
 		dy := t.Diff()
 		if l.bias && l.ParamPropagateDown(1) {
-			l.channelsOf(t, dy, l.params[1].Diff(), (*channelPass).sum)
+			l.biases.backward(nil, nil, dy, nil, sink{}, sink{to: l.params[1].Diff(), add: true})
 		}
 		if l.ParamPropagateDown(0) {
 			l.plan.BackwardWeights(dy, bottom[i].ReadData(), nil, l.params[0].Diff(), nil)
@@ -96,38 +99,4 @@ func (l *deconvolution) Backward(top []*tensor.Blob, propagateDown []bool, botto
 		}
 	}
 	return nil
-}
-
-// channelPass is a pass over an n×k×size array with one value for each of the k
-// channels.
-type channelPass struct {
-	n, k, size int
-	y, bias    []float32
-	do         func(j *channelPass, channel int)
-}
-
-// Do implements par.Job.
-func (j *channelPass) Do(channel int) { j.do(j, channel) }
-
-// channelsOf makes a pass over the values or gradients of a top.
-func (l *deconvolution) channelsOf(top *tensor.Blob, y, bias []float32, do func(j *channelPass, channel int)) {
-	l.pass = channelPass{top.CountRange(0, l.axis), l.outputs, top.CountFrom(l.axis + 1), y, bias, do}
-	par.Run(0, l.outputs, &l.pass)
-	l.pass = channelPass{}
-}
-
-// add adds to a channel its bias.
-func (j *channelPass) add(channel int) {
-	for i := range j.n {
-		asm.AddScalar(j.bias[channel], j.y[(i*j.k+channel)*j.size:][:j.size])
-	}
-}
-
-// sum adds to the bias its gradient, the sum of a channel.
-func (j *channelPass) sum(channel int) {
-	var t float64
-	for i := range j.n {
-		t += asm.Sum(j.y[(i*j.k+channel)*j.size:][:j.size])
-	}
-	j.bias[channel] += float32(t)
 }

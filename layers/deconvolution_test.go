@@ -227,15 +227,15 @@ func TestDeconvolutionPropagateDown(t *testing.T) {
 	equal(t, "bias gradient", l.Params()[1].Diff(), 1, 0, 0)
 }
 
-func TestDeconvolutionThreads(t *testing.T) {
-	x := randomBlob(1, 3, 8, 9, 10)
-	sameForThreads(t, func() [][]float32 {
-		l, top := newLayer(t, testContext(train), `type: "Deconvolution" convolution_param { num_output: 6 group: 2 kernel_size: 4 stride: 2 pad: 1`+filler+` }`, blobs(x), 1)
-		forward(t, l, blobs(x), top)
-		copy(top[0].Diff(), randomBlob(2, top[0].Shape()...).Data())
-		backward(t, l, blobs(x), top)
-		return [][]float32{clone(top[0].Data()), clone(x.Diff()), clone(l.Params()[0].Diff()), clone(l.Params()[1].Diff())}
-	})
+func TestDeconvolutionPasses(t *testing.T) {
+	for _, param := range []string{
+		`num_output: 6 group: 2 kernel_size: 4 stride: 2 pad: 1`,
+		`num_output: 8 group: 8 kernel_size: 4 stride: 2 pad: 1`,
+		`num_output: 4 kernel_size: 3`,
+	} {
+		checkPasses(t, `type: "Deconvolution" convolution_param { `+param+filler+` }`, blobs(randomBlob(1, 3, 8, 30, 31)), 1)
+	}
+	checkPasses(t, `type: "Deconvolution" convolution_param { num_output: 6 group: 2 kernel_size: 4 stride: 2 pad: 1 `+filler+` }`, blobs(randomBlob(1, 2, 4, 5, 9, 10)), 1)
 }
 
 func TestDeconvolutionErrors(t *testing.T) {

@@ -192,9 +192,6 @@ func TestSteadyState(t *testing.T) {
 		{`type: "Convolution" convolution_param { num_output: 32 kernel_size: 3 }`, tensor.NCHW, train},
 		{`type: "Convolution" convolution_param { num_output: 32 kernel_size: 3 }`, tensor.Blocked, train},
 		{`type: "Convolution" convolution_param { num_output: 32 kernel_size: 3 }`, tensor.Blocked, test},
-		{`type: "Im2col" convolution_param { kernel_size: 2 stride: 2 }`, tensor.NCHW, train},
-		{`type: "Deconvolution" convolution_param { num_output: 4 kernel_size: 4 stride: 2 }`, tensor.NCHW, train},
-		{`type: "Deconvolution" convolution_param { num_output: 32 kernel_size: 4 stride: 2 group: 32 }`, tensor.NCHW, train},
 	} {
 		x := randomBlob(1, 2, 32, 47, 45)
 		l, top := newLayer(t, testContext(c.phase), c.text, blobs(x), 1)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"crema/internal/race"
+	"crema/prototxt/caffepb"
 	"crema/tensor"
 )
 
@@ -35,7 +36,17 @@ func checkPasses(t *testing.T, text string, bottom []*tensor.Blob, tops int, noG
 			t.Errorf("%s: bottom %d got a gradient that was not asked for", text, i)
 		}
 	}
+	stateful, _ := l.(Stateful)
+	var start *caffepb.LayerCursor
+	if stateful != nil {
+		start = stateful.Cursor()
+	}
 	sameForThreads(t, func() [][]float32 {
+		if stateful != nil {
+			if err := stateful.SetCursor(start); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for i, y := range top {
 			copy(y.Diff(), randomBlob(uint64(70+i), y.Count()).Data())
 		}

@@ -44,6 +44,17 @@ net_param {
   layer { name: "acc" type: "Accuracy" bottom: "fc" bottom: "label" top: "acc" include { phase: TEST } }
 }`
 
+// carryingSolver is busySolver with a layer whose state goes on from batch to
+// batch, to which images are time steps.
+var carryingSolver = strings.Replace(busySolver, `  layer { name: "fc" type: "InnerProduct" bottom: "pool"`, `
+  layer { name: "cont" type: "DummyData" top: "cont" include { phase: TRAIN }
+    dummy_data_param { shape { dim: 7 dim: 1 } data_filler { value: 1 } } }
+  layer { name: "cont" type: "DummyData" top: "cont" include { phase: TEST }
+    dummy_data_param { shape { dim: 25 dim: 1 } data_filler { value: 1 } } }
+  layer { name: "steps" type: "Reshape" bottom: "pool" top: "steps" reshape_param { shape { dim: 0 dim: 1 dim: -1 } } }
+  layer { name: "lstm" type: "LSTM" bottom: "steps" bottom: "cont" top: "lstm" recurrent_param { num_output: 8 weight_filler { type: "xavier" } } }
+  layer { name: "fc" type: "InnerProduct" bottom: "lstm"`, 1)
+
 func parseSolver(t *testing.T, text string) *caffepb.SolverParameter {
 	t.Helper()
 	var sp caffepb.SolverParameter
@@ -85,15 +96,21 @@ func figures(lines []string) []string {
 // TestExactResume stops a run at every poll in turn, in the middle of tests
 // too, asking once or for good, resumes it and wants the files and the log of the run that went on.
 func TestExactResume(t *testing.T) {
+	t.Run("busy", func(t *testing.T) { exactResume(t, busySolver, 1) })
+	t.Run("carrying", func(t *testing.T) { exactResume(t, carryingSolver, 5) })
+}
+
+// exactResume stops at every step-th poll.
+func exactResume(t *testing.T, text string, step int) {
 	dir := t.TempDir()
-	sp := parseSolver(t, busySolver)
+	sp := parseSolver(t, text)
 	sp.SnapshotPrefix = proto.String(filepath.Join(dir, "whole"))
 	polls := 0
 	whole := run(t, sp, "", func() solver.Action { polls++; return solver.ActionNone })
 	if polls < 20 {
 		t.Fatalf("only %d polls", polls)
 	}
-	for stopAt := 1; stopAt <= polls; stopAt++ {
+	for stopAt := 1; stopAt <= polls; stopAt += step {
 		prefix := filepath.Join(dir, fmt.Sprintf("stop%d", stopAt))
 		sp.SnapshotPrefix = proto.String(prefix)
 		n := 0
@@ -248,7 +265,7 @@ func TestRestoreErrors(t *testing.T) {
 	for _, c := range []struct{ name, path, want string }{
 		{"missing", filepath.Join(dir, "none.solverstate"), "none.solverstate"},
 		{"empty", write("empty.solverstate", nil), "empty.solverstate"},
-		{"not a state", write("other.solverstate", []byte("\x40\x01")), `other.solverstate": not a`},
+		{"not a state", write("other.solverstate", []byte("\x40\x01")), "other.solverstate: not a"},
 		{"cut", write("cut.solverstate", b[:len(b)/2]), "cut.solverstate"},
 		{"another net", good, "has 6 history blobs"},
 		{"hdf5", "a.solverstate.h5", "HDF5"},

@@ -38,7 +38,6 @@ func init() {
 	register(command{
 		name:    "quickstart",
 		summary: "train a small VGG on a set it draws: needs no data and no network",
-		group:   groupTrain,
 		run:     runQuickstart,
 	})
 }

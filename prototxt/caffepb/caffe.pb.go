@@ -3725,7 +3725,9 @@ type LayerCursor struct {
 	// Records handed out since the run began (keys crops, mirrors, shuffles).
 	Records *uint64 `protobuf:"varint,3,opt,name=records" json:"records,omitempty"`
 	// Key of the next record; empty for layers without a database.
-	NextKey       []byte `protobuf:"bytes,4,opt,name=next_key,json=nextKey" json:"next_key,omitempty"`
+	NextKey []byte `protobuf:"bytes,4,opt,name=next_key,json=nextKey" json:"next_key,omitempty"`
+	// What a recurrent layer carries on into its next forward pass.
+	State         []*BlobProto `protobuf:"bytes,5,rep,name=state" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3784,6 +3786,13 @@ func (x *LayerCursor) GetRecords() uint64 {
 func (x *LayerCursor) GetNextKey() []byte {
 	if x != nil {
 		return x.NextKey
+	}
+	return nil
+}
+
+func (x *LayerCursor) GetState() []*BlobProto {
+	if x != nil {
+		return x.State
 	}
 	return nil
 }
@@ -8245,12 +8254,13 @@ const file_caffe_proto_rawDesc = "" +
 	"\n" +
 	"rate_scale\x18\x06 \x01(\x02:\x011R\trateScale\"5\n" +
 	"\tNetCursor\x12(\n" +
-	"\x05layer\x18\x01 \x03(\v2\x12.caffe.LayerCursorR\x05layer\"r\n" +
+	"\x05layer\x18\x01 \x03(\v2\x12.caffe.LayerCursorR\x05layer\"\x9a\x01\n" +
 	"\vLayerCursor\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bforwards\x18\x02 \x01(\x04R\bforwards\x12\x18\n" +
 	"\arecords\x18\x03 \x01(\x04R\arecords\x12\x19\n" +
-	"\bnext_key\x18\x04 \x01(\fR\anextKey\"e\n" +
+	"\bnext_key\x18\x04 \x01(\fR\anextKey\x12&\n" +
+	"\x05state\x18\x05 \x03(\v2\x10.caffe.BlobProtoR\x05state\"e\n" +
 	"\x11AccuracyParameter\x12\x16\n" +
 	"\x05top_k\x18\x01 \x01(\r:\x011R\x04topK\x12\x15\n" +
 	"\x04axis\x18\x02 \x01(\x05:\x011R\x04axis\x12!\n" +
@@ -8925,85 +8935,86 @@ var file_caffe_proto_depIdxs = []int32{
 	6,   // 74: caffe.LossParameter.normalization:type_name -> caffe.LossParameter.NormalizationMode
 	41,  // 75: caffe.ResumeState.net:type_name -> caffe.NetCursor
 	42,  // 76: caffe.NetCursor.layer:type_name -> caffe.LayerCursor
-	37,  // 77: caffe.BiasParameter.filler:type_name -> caffe.FillerParameter
-	37,  // 78: caffe.ConvolutionParameter.weight_filler:type_name -> caffe.FillerParameter
-	37,  // 79: caffe.ConvolutionParameter.bias_filler:type_name -> caffe.FillerParameter
-	7,   // 80: caffe.ConvolutionParameter.engine:type_name -> caffe.ConvolutionParameter.Engine
-	8,   // 81: caffe.DataParameter.backend:type_name -> caffe.DataParameter.DB
-	37,  // 82: caffe.DummyDataParameter.data_filler:type_name -> caffe.FillerParameter
-	26,  // 83: caffe.DummyDataParameter.shape:type_name -> caffe.BlobShape
-	9,   // 84: caffe.EltwiseParameter.operation:type_name -> caffe.EltwiseParameter.EltwiseOp
-	37,  // 85: caffe.EmbedParameter.weight_filler:type_name -> caffe.FillerParameter
-	37,  // 86: caffe.EmbedParameter.bias_filler:type_name -> caffe.FillerParameter
-	10,  // 87: caffe.HingeLossParameter.norm:type_name -> caffe.HingeLossParameter.Norm
-	37,  // 88: caffe.InnerProductParameter.weight_filler:type_name -> caffe.FillerParameter
-	37,  // 89: caffe.InnerProductParameter.bias_filler:type_name -> caffe.FillerParameter
-	26,  // 90: caffe.InputParameter.shape:type_name -> caffe.BlobShape
-	11,  // 91: caffe.LRNParameter.norm_region:type_name -> caffe.LRNParameter.NormRegion
-	12,  // 92: caffe.LRNParameter.engine:type_name -> caffe.LRNParameter.Engine
-	26,  // 93: caffe.ParameterParameter.shape:type_name -> caffe.BlobShape
-	13,  // 94: caffe.PoolingParameter.pool:type_name -> caffe.PoolingParameter.PoolMethod
-	14,  // 95: caffe.PoolingParameter.engine:type_name -> caffe.PoolingParameter.Engine
-	15,  // 96: caffe.PoolingParameter.round_mode:type_name -> caffe.PoolingParameter.RoundMode
-	37,  // 97: caffe.PReLUParameter.filler:type_name -> caffe.FillerParameter
-	37,  // 98: caffe.RecurrentParameter.weight_filler:type_name -> caffe.FillerParameter
-	37,  // 99: caffe.RecurrentParameter.bias_filler:type_name -> caffe.FillerParameter
-	16,  // 100: caffe.ReductionParameter.operation:type_name -> caffe.ReductionParameter.ReductionOp
-	17,  // 101: caffe.ReLUParameter.engine:type_name -> caffe.ReLUParameter.Engine
-	26,  // 102: caffe.ReshapeParameter.shape:type_name -> caffe.BlobShape
-	37,  // 103: caffe.ScaleParameter.filler:type_name -> caffe.FillerParameter
-	37,  // 104: caffe.ScaleParameter.bias_filler:type_name -> caffe.FillerParameter
-	18,  // 105: caffe.SigmoidParameter.engine:type_name -> caffe.SigmoidParameter.Engine
-	19,  // 106: caffe.SoftmaxParameter.engine:type_name -> caffe.SoftmaxParameter.Engine
-	20,  // 107: caffe.SPPParameter.pool:type_name -> caffe.SPPParameter.PoolMethod
-	21,  // 108: caffe.SPPParameter.engine:type_name -> caffe.SPPParameter.Engine
-	22,  // 109: caffe.TanHParameter.engine:type_name -> caffe.TanHParameter.Engine
-	91,  // 110: caffe.V1LayerParameter.layer:type_name -> caffe.V0LayerParameter
-	23,  // 111: caffe.V1LayerParameter.type:type_name -> caffe.V1LayerParameter.LayerType
-	27,  // 112: caffe.V1LayerParameter.blobs:type_name -> caffe.BlobProto
-	48,  // 113: caffe.V1LayerParameter.concat_param:type_name -> caffe.ConcatParameter
-	50,  // 114: caffe.V1LayerParameter.convolution_param:type_name -> caffe.ConvolutionParameter
-	52,  // 115: caffe.V1LayerParameter.data_param:type_name -> caffe.DataParameter
-	53,  // 116: caffe.V1LayerParameter.dropout_param:type_name -> caffe.DropoutParameter
-	60,  // 117: caffe.V1LayerParameter.hdf5_data_param:type_name -> caffe.HDF5DataParameter
-	61,  // 118: caffe.V1LayerParameter.hdf5_output_param:type_name -> caffe.HDF5OutputParameter
-	63,  // 119: caffe.V1LayerParameter.image_data_param:type_name -> caffe.ImageDataParameter
-	64,  // 120: caffe.V1LayerParameter.infogain_loss_param:type_name -> caffe.InfogainLossParameter
-	65,  // 121: caffe.V1LayerParameter.inner_product_param:type_name -> caffe.InnerProductParameter
-	68,  // 122: caffe.V1LayerParameter.lrn_param:type_name -> caffe.LRNParameter
-	72,  // 123: caffe.V1LayerParameter.pooling_param:type_name -> caffe.PoolingParameter
-	89,  // 124: caffe.V1LayerParameter.window_data_param:type_name -> caffe.WindowDataParameter
-	73,  // 125: caffe.V1LayerParameter.power_param:type_name -> caffe.PowerParameter
-	69,  // 126: caffe.V1LayerParameter.memory_data_param:type_name -> caffe.MemoryDataParameter
-	44,  // 127: caffe.V1LayerParameter.argmax_param:type_name -> caffe.ArgMaxParameter
-	55,  // 128: caffe.V1LayerParameter.eltwise_param:type_name -> caffe.EltwiseParameter
-	87,  // 129: caffe.V1LayerParameter.threshold_param:type_name -> caffe.ThresholdParameter
-	54,  // 130: caffe.V1LayerParameter.dummy_data_param:type_name -> caffe.DummyDataParameter
-	43,  // 131: caffe.V1LayerParameter.accuracy_param:type_name -> caffe.AccuracyParameter
-	62,  // 132: caffe.V1LayerParameter.hinge_loss_param:type_name -> caffe.HingeLossParameter
-	78,  // 133: caffe.V1LayerParameter.relu_param:type_name -> caffe.ReLUParameter
-	82,  // 134: caffe.V1LayerParameter.slice_param:type_name -> caffe.SliceParameter
-	34,  // 135: caffe.V1LayerParameter.include:type_name -> caffe.NetStateRule
-	34,  // 136: caffe.V1LayerParameter.exclude:type_name -> caffe.NetStateRule
-	70,  // 137: caffe.V1LayerParameter.mvn_param:type_name -> caffe.MVNParameter
-	38,  // 138: caffe.V1LayerParameter.transform_param:type_name -> caffe.TransformationParameter
-	86,  // 139: caffe.V1LayerParameter.tanh_param:type_name -> caffe.TanHParameter
-	81,  // 140: caffe.V1LayerParameter.sigmoid_param:type_name -> caffe.SigmoidParameter
-	83,  // 141: caffe.V1LayerParameter.softmax_param:type_name -> caffe.SoftmaxParameter
-	49,  // 142: caffe.V1LayerParameter.contrastive_loss_param:type_name -> caffe.ContrastiveLossParameter
-	58,  // 143: caffe.V1LayerParameter.exp_param:type_name -> caffe.ExpParameter
-	39,  // 144: caffe.V1LayerParameter.loss_param:type_name -> caffe.LossParameter
-	24,  // 145: caffe.V1LayerParameter.blob_share_mode:type_name -> caffe.V1LayerParameter.DimCheckMode
-	37,  // 146: caffe.V0LayerParameter.weight_filler:type_name -> caffe.FillerParameter
-	37,  // 147: caffe.V0LayerParameter.bias_filler:type_name -> caffe.FillerParameter
-	25,  // 148: caffe.V0LayerParameter.pool:type_name -> caffe.V0LayerParameter.PoolMethod
-	27,  // 149: caffe.V0LayerParameter.blobs:type_name -> caffe.BlobProto
-	61,  // 150: caffe.V0LayerParameter.hdf5_output_param:type_name -> caffe.HDF5OutputParameter
-	151, // [151:151] is the sub-list for method output_type
-	151, // [151:151] is the sub-list for method input_type
-	151, // [151:151] is the sub-list for extension type_name
-	151, // [151:151] is the sub-list for extension extendee
-	0,   // [0:151] is the sub-list for field type_name
+	27,  // 77: caffe.LayerCursor.state:type_name -> caffe.BlobProto
+	37,  // 78: caffe.BiasParameter.filler:type_name -> caffe.FillerParameter
+	37,  // 79: caffe.ConvolutionParameter.weight_filler:type_name -> caffe.FillerParameter
+	37,  // 80: caffe.ConvolutionParameter.bias_filler:type_name -> caffe.FillerParameter
+	7,   // 81: caffe.ConvolutionParameter.engine:type_name -> caffe.ConvolutionParameter.Engine
+	8,   // 82: caffe.DataParameter.backend:type_name -> caffe.DataParameter.DB
+	37,  // 83: caffe.DummyDataParameter.data_filler:type_name -> caffe.FillerParameter
+	26,  // 84: caffe.DummyDataParameter.shape:type_name -> caffe.BlobShape
+	9,   // 85: caffe.EltwiseParameter.operation:type_name -> caffe.EltwiseParameter.EltwiseOp
+	37,  // 86: caffe.EmbedParameter.weight_filler:type_name -> caffe.FillerParameter
+	37,  // 87: caffe.EmbedParameter.bias_filler:type_name -> caffe.FillerParameter
+	10,  // 88: caffe.HingeLossParameter.norm:type_name -> caffe.HingeLossParameter.Norm
+	37,  // 89: caffe.InnerProductParameter.weight_filler:type_name -> caffe.FillerParameter
+	37,  // 90: caffe.InnerProductParameter.bias_filler:type_name -> caffe.FillerParameter
+	26,  // 91: caffe.InputParameter.shape:type_name -> caffe.BlobShape
+	11,  // 92: caffe.LRNParameter.norm_region:type_name -> caffe.LRNParameter.NormRegion
+	12,  // 93: caffe.LRNParameter.engine:type_name -> caffe.LRNParameter.Engine
+	26,  // 94: caffe.ParameterParameter.shape:type_name -> caffe.BlobShape
+	13,  // 95: caffe.PoolingParameter.pool:type_name -> caffe.PoolingParameter.PoolMethod
+	14,  // 96: caffe.PoolingParameter.engine:type_name -> caffe.PoolingParameter.Engine
+	15,  // 97: caffe.PoolingParameter.round_mode:type_name -> caffe.PoolingParameter.RoundMode
+	37,  // 98: caffe.PReLUParameter.filler:type_name -> caffe.FillerParameter
+	37,  // 99: caffe.RecurrentParameter.weight_filler:type_name -> caffe.FillerParameter
+	37,  // 100: caffe.RecurrentParameter.bias_filler:type_name -> caffe.FillerParameter
+	16,  // 101: caffe.ReductionParameter.operation:type_name -> caffe.ReductionParameter.ReductionOp
+	17,  // 102: caffe.ReLUParameter.engine:type_name -> caffe.ReLUParameter.Engine
+	26,  // 103: caffe.ReshapeParameter.shape:type_name -> caffe.BlobShape
+	37,  // 104: caffe.ScaleParameter.filler:type_name -> caffe.FillerParameter
+	37,  // 105: caffe.ScaleParameter.bias_filler:type_name -> caffe.FillerParameter
+	18,  // 106: caffe.SigmoidParameter.engine:type_name -> caffe.SigmoidParameter.Engine
+	19,  // 107: caffe.SoftmaxParameter.engine:type_name -> caffe.SoftmaxParameter.Engine
+	20,  // 108: caffe.SPPParameter.pool:type_name -> caffe.SPPParameter.PoolMethod
+	21,  // 109: caffe.SPPParameter.engine:type_name -> caffe.SPPParameter.Engine
+	22,  // 110: caffe.TanHParameter.engine:type_name -> caffe.TanHParameter.Engine
+	91,  // 111: caffe.V1LayerParameter.layer:type_name -> caffe.V0LayerParameter
+	23,  // 112: caffe.V1LayerParameter.type:type_name -> caffe.V1LayerParameter.LayerType
+	27,  // 113: caffe.V1LayerParameter.blobs:type_name -> caffe.BlobProto
+	48,  // 114: caffe.V1LayerParameter.concat_param:type_name -> caffe.ConcatParameter
+	50,  // 115: caffe.V1LayerParameter.convolution_param:type_name -> caffe.ConvolutionParameter
+	52,  // 116: caffe.V1LayerParameter.data_param:type_name -> caffe.DataParameter
+	53,  // 117: caffe.V1LayerParameter.dropout_param:type_name -> caffe.DropoutParameter
+	60,  // 118: caffe.V1LayerParameter.hdf5_data_param:type_name -> caffe.HDF5DataParameter
+	61,  // 119: caffe.V1LayerParameter.hdf5_output_param:type_name -> caffe.HDF5OutputParameter
+	63,  // 120: caffe.V1LayerParameter.image_data_param:type_name -> caffe.ImageDataParameter
+	64,  // 121: caffe.V1LayerParameter.infogain_loss_param:type_name -> caffe.InfogainLossParameter
+	65,  // 122: caffe.V1LayerParameter.inner_product_param:type_name -> caffe.InnerProductParameter
+	68,  // 123: caffe.V1LayerParameter.lrn_param:type_name -> caffe.LRNParameter
+	72,  // 124: caffe.V1LayerParameter.pooling_param:type_name -> caffe.PoolingParameter
+	89,  // 125: caffe.V1LayerParameter.window_data_param:type_name -> caffe.WindowDataParameter
+	73,  // 126: caffe.V1LayerParameter.power_param:type_name -> caffe.PowerParameter
+	69,  // 127: caffe.V1LayerParameter.memory_data_param:type_name -> caffe.MemoryDataParameter
+	44,  // 128: caffe.V1LayerParameter.argmax_param:type_name -> caffe.ArgMaxParameter
+	55,  // 129: caffe.V1LayerParameter.eltwise_param:type_name -> caffe.EltwiseParameter
+	87,  // 130: caffe.V1LayerParameter.threshold_param:type_name -> caffe.ThresholdParameter
+	54,  // 131: caffe.V1LayerParameter.dummy_data_param:type_name -> caffe.DummyDataParameter
+	43,  // 132: caffe.V1LayerParameter.accuracy_param:type_name -> caffe.AccuracyParameter
+	62,  // 133: caffe.V1LayerParameter.hinge_loss_param:type_name -> caffe.HingeLossParameter
+	78,  // 134: caffe.V1LayerParameter.relu_param:type_name -> caffe.ReLUParameter
+	82,  // 135: caffe.V1LayerParameter.slice_param:type_name -> caffe.SliceParameter
+	34,  // 136: caffe.V1LayerParameter.include:type_name -> caffe.NetStateRule
+	34,  // 137: caffe.V1LayerParameter.exclude:type_name -> caffe.NetStateRule
+	70,  // 138: caffe.V1LayerParameter.mvn_param:type_name -> caffe.MVNParameter
+	38,  // 139: caffe.V1LayerParameter.transform_param:type_name -> caffe.TransformationParameter
+	86,  // 140: caffe.V1LayerParameter.tanh_param:type_name -> caffe.TanHParameter
+	81,  // 141: caffe.V1LayerParameter.sigmoid_param:type_name -> caffe.SigmoidParameter
+	83,  // 142: caffe.V1LayerParameter.softmax_param:type_name -> caffe.SoftmaxParameter
+	49,  // 143: caffe.V1LayerParameter.contrastive_loss_param:type_name -> caffe.ContrastiveLossParameter
+	58,  // 144: caffe.V1LayerParameter.exp_param:type_name -> caffe.ExpParameter
+	39,  // 145: caffe.V1LayerParameter.loss_param:type_name -> caffe.LossParameter
+	24,  // 146: caffe.V1LayerParameter.blob_share_mode:type_name -> caffe.V1LayerParameter.DimCheckMode
+	37,  // 147: caffe.V0LayerParameter.weight_filler:type_name -> caffe.FillerParameter
+	37,  // 148: caffe.V0LayerParameter.bias_filler:type_name -> caffe.FillerParameter
+	25,  // 149: caffe.V0LayerParameter.pool:type_name -> caffe.V0LayerParameter.PoolMethod
+	27,  // 150: caffe.V0LayerParameter.blobs:type_name -> caffe.BlobProto
+	61,  // 151: caffe.V0LayerParameter.hdf5_output_param:type_name -> caffe.HDF5OutputParameter
+	152, // [152:152] is the sub-list for method output_type
+	152, // [152:152] is the sub-list for method input_type
+	152, // [152:152] is the sub-list for extension type_name
+	152, // [152:152] is the sub-list for extension extendee
+	0,   // [0:152] is the sub-list for field type_name
 }
 
 func init() { file_caffe_proto_init() }
