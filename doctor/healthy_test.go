@@ -130,7 +130,8 @@ func TestHealthyPretrained(t *testing.T) {
 
 func frozenParam() *caffepb.ParamSpec { return &caffepb.ParamSpec{LrMult: proto.Float32(0)} }
 
-// TestHealthyGolden looks at the solvers of the recorded runs.
+// TestHealthyGolden looks at the solvers of the recorded runs, which begin with
+// trained weights.
 func TestHealthyGolden(t *testing.T) {
 	const root = "../testdata/golden/runs"
 	files, err := filepath.Glob(root + "/solver/*/solver.prototxt")
@@ -138,7 +139,9 @@ func TestHealthyGolden(t *testing.T) {
 		t.Fatalf("%d solvers in %s (%v)", len(files), root, err)
 	}
 	for _, f := range files {
-		t.Run(filepath.Base(filepath.Dir(f)), func(t *testing.T) { quiet(t, open(t, Inputs{Solver: f, ResolvePath: under(root)})) })
+		t.Run(filepath.Base(filepath.Dir(f)), func(t *testing.T) {
+			quiet(t, open(t, Inputs{Solver: f, Weights: filepath.Join(filepath.Dir(f), "init.caffemodel"), ResolvePath: under(root)}))
+		})
 	}
 }
 

@@ -32,6 +32,9 @@ type Options struct {
 	// name of another net instead of having their own (Caffe's
 	// ShareTrainedLayersWith).
 	ShareParams *Net
+	// NoFill leaves parameters without values, and so without memory: for a net
+	// of which only the shapes are asked.
+	NoFill bool
 	// NoLayout keeps all blobs in NCHW order. Otherwise those between layers
 	// that work faster so are in another (tensor.Layout), unless the environment
 	// variable CREMA_LAYOUT is nchw.
@@ -96,6 +99,10 @@ type Node struct {
 	// ForwardTime and BackwardTime are how long the layer's passes took since
 	// the net was built. Time spent waiting for data is in them.
 	ForwardTime, BackwardTime time.Duration
+
+	// Inserted says that the file does not have the layer: the net needs it to
+	// give a blob to several others (a Split).
+	Inserted bool
 
 	index      int  // in the NetParameter
 	idle       bool // another layer does the work of this one
@@ -253,12 +260,14 @@ func (b *builder) addLayer(l *caffepb.LayerParameter, index int) error {
 	ctx := b.ctx
 	ctx.Phase = l.GetPhase()
 	shared := b.sharedNode(l.GetName())
-	ctx.NoFill = shared != nil
+	ctx.NoFill = shared != nil || b.opts.NoFill
 	layer, err := t.New(l, &ctx)
 	if err != nil {
 		return err
 	}
 	n := &Node{Name: l.GetName(), Type: l.GetType(), Param: l, Layer: layer, index: index}
+	// A split has the index of the layer before it.
+	n.Inserted = len(b.nodes) > 0 && b.nodes[len(b.nodes)-1].index == index
 	b.nodes = append(b.nodes, n)
 	glog.Infof(b.log, "Creating Layer %s", n.Name)
 	for i, name := range l.Bottom {

@@ -125,7 +125,7 @@ func TestInfogainLossErrors(t *testing.T) {
 	x, label, h := tensor.New(2, 3), tensor.New(2), tensor.New(3, 3)
 	two, three := blobs(x, label), blobs(x, label, h)
 	wantError(t, train, text, two, 1, "source is required")
-	wantError(t, train, text+`infogain_loss_param { source: "/nowhere/H" }`, two, 1, "source: open /nowhere/H")
+	wantError(t, train, text+`infogain_loss_param { source: "/nowhere/H" }`, two, 1, `source: "/nowhere/H": no such file`)
 	four := matrixFile(t, 1, 2, 3, 4)
 	wantError(t, train, fmt.Sprintf(`%s infogain_loss_param { source: %q }`, text, four), two, 1, "a row and a column for each of 3 classes, 9 values; source "+four+" has 4")
 	empty := filepath.Join(t.TempDir(), "empty")
@@ -137,7 +137,7 @@ func TestInfogainLossErrors(t *testing.T) {
 	if err := os.WriteFile(garbage, []byte("not a message"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, train, fmt.Sprintf(`%s infogain_loss_param { source: %q }`, text, garbage), two, 1, "source: "+garbage)
+	wantError(t, train, fmt.Sprintf(`%s infogain_loss_param { source: %q }`, text, garbage), two, 1, fmt.Sprintf("source: %q: this is a text file", garbage))
 	wantError(t, train, text, blobs(x, label, tensor.New(2, 2)), 1, "the third bottom has 4")
 	wantError(t, train, text+`loss_param { normalize: true }`, three, 1, "use normalization")
 	wantError(t, train, text+`infogain_loss_param { axis: 2 }`, three, 1, "axis 2 out of range")

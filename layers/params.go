@@ -17,6 +17,9 @@ const (
 	// elemGrain is the least number of elements for which an elementwise loop
 	// is worth another goroutine.
 	elemGrain = 1 << 14
+	// expRun is how many exponentials, and the like, are computed at a time in
+	// memory on the stack, where they cannot go to where the result will be.
+	expRun = 256
 	// maxAxes is the most dimensions a blob may have (Caffe's kMaxBlobAxes).
 	maxAxes = 32
 )

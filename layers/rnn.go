@@ -99,10 +99,10 @@ func (l *rnn) output(lo, hi int) {
 	copy(l.y[lo:hi], l.o[lo:hi])
 }
 
-func (l *rnn) outputBackward(lo, hi int) { tanhBackward(l.o[lo:hi], l.dy[lo:hi], l.do[lo:hi]) }
+func (l *rnn) outputBackward(lo, hi int) { tanhGradient(l.o[lo:hi], l.dy[lo:hi], l.do[lo:hi]) }
 
-// tanhBackward sets dx to the gradient of what y is the hyperbolic tangent of.
-func tanhBackward(y, dy, dx []float32) {
+// tanhGradient sets dx to the gradient of what y is the hyperbolic tangent of.
+func tanhGradient(y, dy, dx []float32) {
 	for i, v := range y {
 		dx[i] = dy[i] * (1 - float32(v*v))
 	}
@@ -121,5 +121,5 @@ func rnnBackward(l *recurrent, t, n, lo, hi int) {
 			d[i] += float32(cont * v)
 		}
 	}
-	tanhBackward(h, d, d)
+	tanhGradient(h, d, d)
 }

@@ -79,9 +79,6 @@ func (l *sigmoidCrossEntropyLoss) Forward(bottom, top []*tensor.Blob) error {
 	return nil
 }
 
-// expRun is how many exponentials are computed at a time.
-const expRun = 256
-
 // expOfMinus sets e to exp(−|x|), which cannot overflow.
 func expOfMinus(x, e []float32) {
 	for i, v := range x {

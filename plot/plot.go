@@ -1,7 +1,6 @@
 package plot
 
 import (
-	"bytes"
 	"fmt"
 	"image/color"
 	"io"
@@ -10,16 +9,12 @@ import (
 	"slices"
 	"strings"
 
-	"crema/internal/atomicfile"
-
 	gplot "gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgimg"
-	"gonum.org/v1/plot/vg/vgsvg"
 )
 
 // A Chart is one chart with its lines. Beside Series, every field's zero value
@@ -80,19 +75,7 @@ func sans(size vg.Length) font.Font {
 const px = vg.Inch / 96
 
 // Save writes the chart to a file whose name ends in .svg or .png.
-func (c *Chart) Save(path string) error {
-	if err := CheckName(path); err != nil {
-		return err
-	}
-	write := c.WriteSVG
-	if strings.EqualFold(filepath.Ext(path), ".png") {
-		write = c.WritePNG
-	}
-	if err := atomicfile.Write(path, write); err != nil {
-		return fmt.Errorf("chart %s: %w", path, err)
-	}
-	return nil
-}
+func (c *Chart) Save(path string) error { return SaveStack(path, []*Chart{c}) }
 
 // CheckName reports whether Save can write a file of that name.
 func CheckName(path string) error {
@@ -104,28 +87,10 @@ func CheckName(path string) error {
 }
 
 // WriteSVG writes the chart as an SVG document.
-func (c *Chart) WriteSVG(w io.Writer) error {
-	width, height := c.size()
-	canvas := vgsvg.New(width, height)
-	c.draw(draw.NewCanvas(canvas, width, height), false)
-	var b bytes.Buffer
-	if _, err := canvas.WriteTo(&b); err != nil {
-		return err
-	}
-	// Arial and Helvetica have the widths the labels were placed with.
-	out := bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif"))
-	_, err := w.Write(out)
-	return err
-}
+func (c *Chart) WriteSVG(w io.Writer) error { return writeSVG(w, []*Chart{c}) }
 
 // WritePNG writes the chart as a PNG picture of Width × Height pixels.
-func (c *Chart) WritePNG(w io.Writer) error {
-	width, height := c.size()
-	canvas := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(96))
-	c.draw(draw.New(canvas), true)
-	_, err := vgimg.PngCanvas{Canvas: canvas}.WriteTo(w)
-	return err
-}
+func (c *Chart) WritePNG(w io.Writer) error { return writePNG(w, []*Chart{c}) }
 
 func (c *Chart) size() (w, h vg.Length) {
 	width, height := c.Width, c.Height

@@ -1,19 +1,19 @@
 package prototxt
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"strings"
+	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"crema/internal/atomicfile"
+	"crema/internal/infile"
+	"crema/prototxt/caffepb"
 )
 
 // Errors about binary files wrap one of these.
@@ -22,33 +22,53 @@ var (
 	ErrFormat    = errors.New("not a binary protobuf file of the expected kind")
 )
 
+// A kindError says that a file is of another kind than was wanted. It is an
+// ErrFormat.
+type kindError struct{ path, msg string }
+
+func (e *kindError) Error() string { return strconv.Quote(e.path) + ": " + e.msg }
+
+func (e *kindError) Is(target error) bool { return target == ErrFormat }
+
 // ReadBinary reads the binary protobuf file at path into m, which it clears
 // first. It needs memory for the file and the message. Errors name the file
 // and wrap ErrTruncated (the file ends early: a copy or download that was
 // interrupted), ErrFormat (something else) or what the operating system says.
 func ReadBinary(path string, m proto.Message) error {
-	b, err := os.ReadFile(path)
+	b, err := infile.ReadFile(path)
 	if err != nil {
 		return err
 	}
 	if len(b) == 0 {
-		return fmt.Errorf("%s: %w: it is empty", path, ErrTruncated)
+		return fmt.Errorf("%q: %w: it is empty", path, ErrTruncated)
+	}
+	// Another message's file may parse as this one's.
+	instead := ""
+	kind := infile.Of(b)
+	if want := wanted(m); want != infile.Unknown {
+		instead = kind.Instead(want)
+	}
+	if instead != "" && kind.IsMessage() {
+		return &kindError{path, instead}
 	}
 	if err := proto.Unmarshal(b, m); err != nil {
+		if instead != "" {
+			return &kindError{path, instead}
+		}
 		return diagnose(path, b, m, err)
 	}
-	// Another message's file often parses, as nothing but unknown fields.
+	// Or as nothing but unknown fields.
 	r := m.ProtoReflect()
 	known := false
 	r.Range(func(protoreflect.FieldDescriptor, protoreflect.Value) bool {
 		known = true
 		return false
 	})
-	if !known {
-		if kind := otherKind(b); kind != "" {
-			return fmt.Errorf("%s: %w: it is %s", path, ErrFormat, kind)
-		}
-		return fmt.Errorf("%s: %w: it holds no field of %s", path, ErrFormat, r.Descriptor().Name())
+	switch {
+	case !known && instead != "":
+		return &kindError{path, instead}
+	case !known:
+		return fmt.Errorf("%q: %w: it holds no field of %s", path, ErrFormat, r.Descriptor().Name())
 	}
 	return nil
 }
@@ -57,10 +77,7 @@ func ReadBinary(path string, m proto.Message) error {
 func diagnose(path string, b []byte, m proto.Message, cause error) error {
 	name := m.ProtoReflect().Descriptor().Name()
 	if missing := proto.CheckInitialized(m); missing != nil && wellFormed(b) {
-		return fmt.Errorf("%s: %w: %w", path, ErrFormat, missing)
-	}
-	if kind := otherKind(b); kind != "" {
-		return fmt.Errorf("%s: %w: it is %s", path, ErrFormat, kind)
+		return fmt.Errorf("%q: %w: %w", path, ErrFormat, missing)
 	}
 	off := 0
 	for off < len(b) {
@@ -70,27 +87,26 @@ func diagnose(path string, b []byte, m proto.Message, cause error) error {
 			continue
 		}
 		if errors.Is(protowire.ParseError(n), io.ErrUnexpectedEOF) {
-			return fmt.Errorf("%s: %w: it ends at byte %d inside the field that begins at byte %d", path, ErrTruncated, len(b), off)
+			return fmt.Errorf("%q: %w: it ends at byte %d inside the field that begins at byte %d", path, ErrTruncated, len(b), off)
 		}
-		return fmt.Errorf("%s: %w: byte %d cannot begin a field of %s (field %d)", path, ErrFormat, off, name, num)
+		return fmt.Errorf("%q: %w: byte %d cannot begin a field of %s (field %d)", path, ErrFormat, off, name, num)
 	}
-	return fmt.Errorf("%s: %w: damaged inside (%w)", path, ErrFormat, cause)
+	return fmt.Errorf("%q: %w: damaged inside (%w)", path, ErrFormat, cause)
 }
 
-// otherKind names the kind of file b is, if it is one that people take for a
-// binary protobuf file.
-func otherKind(b []byte) string {
-	switch {
-	case bytes.HasPrefix(b, []byte("\x89HDF\r\n\x1a\n")):
-		return "an HDF5 file"
-	case bytes.HasPrefix(b, []byte("version https://git-lfs")):
-		return "a Git LFS pointer, not the file itself"
+// wanted is the kind of file that holds an m.
+func wanted(m proto.Message) infile.Kind {
+	switch m.(type) {
+	case *caffepb.NetParameter:
+		return infile.Weights
+	case *caffepb.SolverState:
+		return infile.SolverState
+	case *caffepb.BlobProto:
+		return infile.Blob
+	case *caffepb.Datum:
+		return infile.Datum
 	}
-	if head := b[:min(len(b), 512)]; isText(head) {
-		line, _, _ := strings.Cut(string(head), "\n")
-		return "a text file that begins with " + quoteShort(line)
-	}
-	return ""
+	return infile.Unknown
 }
 
 // wellFormed reports whether b is a sequence of fields.
@@ -101,15 +117,6 @@ func wellFormed(b []byte) bool {
 			return false
 		}
 		b = b[n:]
-	}
-	return true
-}
-
-func isText(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' && c != '\n' && c != '\r' && c != '\t' || c == 0x7f {
-			return false
-		}
 	}
 	return true
 }

@@ -96,7 +96,7 @@ func TestReadBinaryErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := proto.Marshal(&caffepb.SolverState{Iter: proto.Int32(3)})
+	state, err := proto.Marshal(&caffepb.SolverState{Iter: proto.Int32(3), LearnedNet: proto.String("net_iter_3.caffemodel")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,12 +112,12 @@ func TestReadBinaryErrors(t *testing.T) {
 		{"empty", nil, ErrTruncated, "it is empty"},
 		{"cut", good[:len(good)-1], ErrTruncated, "it ends at byte"},
 		{"cut in the first layer", good[:100], ErrTruncated, "it ends at byte 100 inside the field that begins at byte 3"},
-		{"text", []byte("name: \"LeNet\"\nlayer {\n"), ErrFormat, `it is a text file that begins with "name: \"LeNet\""`},
+		{"text", []byte("name: \"LeNet\"\nlayer {\n"), ErrFormat, "this is a net (prototxt), not a net with trained weights (.caffemodel): it describes a net"},
 		{"hdf5", []byte("\x89HDF\r\n\x1a\n\x00\x00"), ErrFormat, "HDF5"},
 		{"lfs", []byte("version https://git-lfs.github.com/spec/v1\noid"), ErrFormat, "Git LFS pointer"},
 		{"noise", []byte{0x0f, 1, 2, 3, 0}, ErrFormat, "byte 0 cannot begin a field"},
 		{"damaged", damaged, ErrFormat, "damaged"},
-		{"other message", state, ErrFormat, "it holds no field of NetParameter"},
+		{"other message", state, ErrFormat, "this is a solver's state (.solverstate), not a net with trained weights (.caffemodel): resume from it with --snapshot"},
 		{"required", noMax, ErrFormat, "max"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

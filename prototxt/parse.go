@@ -8,6 +8,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"crema/prototxt/caffepb"
 )
 
 // maxDepth bounds the nesting of messages. The schema's own depth is under
@@ -51,11 +53,19 @@ type parser struct {
 	scanner
 	tok      token
 	problems []Problem
-	source   *Source // nil: positions are not kept
+	source   *Source                        // nil: positions are not kept
+	listed   map[protoreflect.FullName]bool // long enums whose names were listed
 }
 
 func (p *parser) report(at position, format string, args ...any) {
 	p.problems = append(p.problems, *problem(at, format, args...))
+}
+
+// reportAs is report of a problem that is of one kind with others whose
+// messages differ.
+func (p *parser) reportAs(kind string, at position, format string, args ...any) {
+	p.report(at, format, args...)
+	p.problems[len(p.problems)-1].kind = kind
 }
 
 // broken reports a syntax error.
@@ -149,7 +159,7 @@ func (p *parser) field(m protoreflect.Message, path string, depth int, seen *[]f
 		// one of the two is a mistake.
 		for _, s := range *seen {
 			if s.num == fd.Number() {
-				p.report(name.pos, "%s is set twice (first at line %d)", name.text, s.pos.line)
+				p.reportAs("twice "+string(fd.FullName()), name.pos, "%s is set twice (first at line %d)", name.text, s.pos.line)
 				return p.skipValue(depth + 1)
 			}
 		}
@@ -212,13 +222,32 @@ func (p *parser) value(m protoreflect.Message, fd protoreflect.FieldDescriptor, 
 	v, msg := lit.value(fd)
 	switch {
 	case msg != "":
-		p.report(lit.pos, "%s", msg)
+		p.wrongValue(lit, fd, msg)
 	case fd.IsList():
 		m.Mutable(fd).List().Append(v)
 	default:
 		m.Set(fd, v)
 	}
 	return true
+}
+
+// wrongValue reports a value that a field cannot have. Wrong values of a field
+// are of one kind, but for those of an enum: each is another mistake.
+func (p *parser) wrongValue(l literal, fd protoreflect.FieldDescriptor, msg string) {
+	kind := "value " + string(fd.FullName())
+	if e := fd.Enum(); e != nil {
+		kind += " " + l.String()
+		if e.Values().Len() > shortEnum {
+			if p.listed[e.FullName()] {
+				msg = l.wrongEnum(fd, false)
+			}
+			if p.listed == nil {
+				p.listed = map[protoreflect.FullName]bool{}
+			}
+			p.listed[e.FullName()] = true
+		}
+	}
+	p.reportAs(kind, l.pos, "%s", msg)
 }
 
 // note records the position of a value and returns its path.
@@ -380,7 +409,11 @@ func (l literal) value(fd protoreflect.FieldDescriptor) (v protoreflect.Value, m
 	switch kind := fd.Kind(); kind {
 	case protoreflect.StringKind, protoreflect.BytesKind:
 		if l.kind != tokString {
-			return wrong("a string in quotes")
+			v, msg := wrong("a string in quotes")
+			if t, ok := v1TypeNames[l.text]; ok && fd.FullName() == "caffe.LayerParameter.type" {
+				msg += fmt.Sprintf(" (it is of the old form \"layers\"; write type: %q)", t)
+			}
+			return v, msg
 		}
 		if kind == protoreflect.BytesKind {
 			return protoreflect.ValueOfBytes([]byte(l.text)), ""
@@ -508,19 +541,52 @@ func (l literal) enum(fd protoreflect.FieldDescriptor) (protoreflect.Value, stri
 			return protoreflect.ValueOfEnum(protoreflect.EnumNumber(n)), ""
 		}
 	}
+	return protoreflect.Value{}, l.wrongEnum(fd, true)
+}
+
+// shortEnum is the most values of an enum that every message about it lists.
+const shortEnum = 8
+
+// wrongEnum says that l is no value of fd's enum, with the names that are, but
+// only the number of many if list is false.
+func (l literal) wrongEnum(fd protoreflect.FieldDescriptor, list bool) string {
+	values := fd.Enum().Values()
 	names := make([]string, values.Len())
 	for i := range names {
 		names[i] = string(values.Get(i).Name())
 	}
-	shown := l.String()
 	hint := ""
+	isType := fd.Enum() == caffepb.V1LayerParameter_LayerType(0).Descriptor()
+	fork := ""
+	if isType {
+		fork = ForkOfType(l.text)
+	}
 	switch near := nearest(l.text, names, 1); {
 	case l.kind == tokString && values.ByName(protoreflect.Name(l.text)) != nil:
 		hint = fmt.Sprintf(" (write %s without quotes)", l.text)
+	case isType && v1Name(l.text) != "":
+		hint = fmt.Sprintf(" (in \"layers\" write %s; %q belongs to the newer form \"layer\")", v1Name(l.text), l.text)
+	case fork != "":
+		hint = fmt.Sprintf(" (a layer type of %s, not of Caffe)", fork)
 	case len(near) > 0:
 		hint = fmt.Sprintf(" (did you mean %s?)", near[0])
 	}
-	return protoreflect.Value{}, fmt.Sprintf("%s takes %s, not %s%s", fd.Name(), orList(names), shown, hint)
+	what := orList(names)
+	if len(names) > shortEnum && (!list || hint != "") {
+		what = fmt.Sprintf("one of %d names", len(names))
+	}
+	return fmt.Sprintf("%s takes %s, not %v%s", fd.Name(), what, l, hint)
+}
+
+// v1Name returns the name in V1's enum of a layer type of the newer form, ""
+// for none.
+func v1Name(t string) string {
+	for v1, name := range v1TypeNames {
+		if name == t {
+			return v1
+		}
+	}
+	return ""
 }
 
 // fieldHint tells what an unknown field name may have meant: another spelling,
@@ -542,6 +608,9 @@ func fieldHint(md protoreflect.MessageDescriptor, name string) string {
 		case "weight_decay":
 			return " (it is of the old form \"layers\"; write param { decay_mult: … } for each parameter)"
 		}
+	}
+	if fork := forkOfField(string(md.Name()), name); fork != "" {
+		return fmt.Sprintf(" (a field of %s, not of Caffe)", fork)
 	}
 	if near := nearest(name, names, 2); len(near) > 0 {
 		return fmt.Sprintf(" (did you mean %s?)", orList(near))

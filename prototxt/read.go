@@ -1,22 +1,60 @@
 package prototxt
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
-	"os"
 
 	"google.golang.org/protobuf/proto"
 
+	"crema/internal/infile"
 	"crema/prototxt/caffepb"
 )
 
-// ReadText reads the text file at path into m. It does not upgrade.
+// ReadText reads the text file at path into m. It does not upgrade. A file of
+// another kind is an error that says what it is, and one without contents is an
+// error for a net or a solver.
 func ReadText(path string, m proto.Message) error {
-	b, err := os.ReadFile(path)
+	_, err := readText(path, m)
+	return err
+}
+
+func readText(path string, m proto.Message) (*Source, error) {
+	b, err := infile.ReadFile(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return UnmarshalText(path, b, m)
+	want := infile.Unknown
+	switch m.(type) {
+	case *caffepb.NetParameter:
+		want = infile.Net
+	case *caffepb.SolverParameter:
+		want = infile.Solver
+	}
+	src, err := unmarshalTextPos(path, b, m)
+	if want == infile.Unknown || err == nil && len(bytes.TrimSpace(b)) > 0 {
+		return src, err
+	}
+	// Where nothing that belongs to such a file was found it is another kind of
+	// file; single fields that are out of place are for the parser to name.
+	if k := infile.Of(b); !hasOwn(m) && k != infile.Text {
+		if msg := k.Instead(want); msg != "" {
+			return nil, &kindError{path, msg}
+		}
+	}
+	return src, err
+}
+
+// hasOwn reports whether a net has layers or inputs, a solver a net or a rate:
+// what no other kind of file has.
+func hasOwn(m proto.Message) bool {
+	switch m := m.(type) {
+	case *caffepb.NetParameter:
+		return len(m.Layer)+len(m.Layers)+len(m.Input) > 0
+	case *caffepb.SolverParameter:
+		return m.Net != nil || m.TrainNet != nil || m.NetParam != nil || m.TrainNetParam != nil || m.BaseLr != nil || m.LrPolicy != nil || m.MaxIter != nil
+	}
+	return true
 }
 
 // A Reader reads nets and solvers and logs what it upgraded. The zero value
@@ -90,12 +128,8 @@ func ReadSolver(path string) (*caffepb.SolverParameter, error) { return Reader{}
 // was upgraded. Positions are those of the file: an upgrade may have moved the
 // field since.
 func ReadNetPos(path string) (*caffepb.NetParameter, *Source, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot read the net: %w", err)
-	}
 	np := &caffepb.NetParameter{}
-	src, err := unmarshalTextPos(path, b, np)
+	src, err := readText(path, np)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot read the net: %w", err)
 	}
@@ -109,12 +143,8 @@ func ReadNetPos(path string) (*caffepb.NetParameter, *Source, error) {
 // what was upgraded. Positions of nets inside the solver begin with the name of
 // their field (net_param.layer[0]).
 func ReadSolverPos(path string) (*caffepb.SolverParameter, *Source, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot read the solver: %w", err)
-	}
 	sp := &caffepb.SolverParameter{}
-	src, err := unmarshalTextPos(path, b, sp)
+	src, err := readText(path, sp)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot read the solver: %w", err)
 	}

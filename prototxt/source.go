@@ -2,35 +2,82 @@ package prototxt
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+
+	"crema/internal/infile"
 )
 
 // A Problem is one thing wrong with a text file.
 type Problem struct {
 	Line, Col int // from 1; columns count bytes
 	Msg       string
+
+	kind string // what it has in common with others
 }
 
 func problem(p position, format string, args ...any) *Problem {
-	return &Problem{int(p.line), int(p.col), fmt.Sprintf(format, args...)}
+	msg := fmt.Sprintf(format, args...)
+	return &Problem{int(p.line), int(p.col), msg, msg}
 }
 
 // A TextError lists everything wrong with a text file, in the file's order.
-// Its message has one line per problem, each beginning file:line:column.
 type TextError struct {
 	File     string
 	Problems []Problem
 }
 
+// maxKinds is how many kinds of problems the message of a TextError has.
+const maxKinds = 20
+
+// Error has one line for each kind of problem: file:line:column of the first,
+// what it is and, if there are more, how many and where the last is.
 func (e *TextError) Error() string {
-	var b strings.Builder
+	type group struct{ first, last, n int }
+	var groups []*group
+	kinds := map[string]*group{}
 	for i, p := range e.Problems {
+		g := kinds[p.kind]
+		if g == nil || p.kind == "" {
+			g = &group{first: i}
+			kinds[p.kind], groups = g, append(groups, g)
+		}
+		g.last = i
+		g.n++
+	}
+	var b strings.Builder
+	rest := 0
+	for i, g := range groups {
+		if i >= maxKinds {
+			rest += g.n
+			continue
+		}
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		fmt.Fprintf(&b, "%s:%d:%d: %s", e.File, p.Line, p.Col, p.Msg)
+		p := e.Problems[g.first]
+		fmt.Fprintf(&b, "%s:%d:%d: %s", shownFile(e.File), p.Line, p.Col, p.Msg)
+		switch last := e.Problems[g.last]; g.n {
+		case 1:
+		case 2:
+			fmt.Fprintf(&b, "; and again at line %d", last.Line)
+		default:
+			fmt.Fprintf(&b, "; and %d more times, the last at line %d", g.n-1, last.Line)
+		}
+	}
+	if rest > 0 {
+		fmt.Fprintf(&b, "\n%s: and %d problems of %d other kinds", shownFile(e.File), rest, len(groups)-maxKinds)
 	}
 	return b.String()
+}
+
+// shownFile is a file's name before a line number: as it is, so that editors
+// can jump there, but quoted if it holds what would not be seen.
+func shownFile(name string) string {
+	if infile.Odd(name) != "" {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 // A Source knows where in a text file each field was written.
@@ -67,9 +114,9 @@ func (s *Source) Pos(path string) (line, col int) {
 func (s *Source) At(path string) string {
 	line, col := s.Pos(path)
 	if line == 0 {
-		return s.File
+		return shownFile(s.File)
 	}
-	return fmt.Sprintf("%s:%d:%d", s.File, line, col)
+	return fmt.Sprintf("%s:%d:%d", shownFile(s.File), line, col)
 }
 
 // Has reports whether the field at path, with its index if it is repeated, was

@@ -181,6 +181,17 @@ var v1Types = map[caffepb.V1LayerParameter_LayerType]string{
 	caffepb.V1LayerParameter_WINDOW_DATA:                "WindowData",
 }
 
+// v1TypeNames has v1Types by the names of the enum's values.
+var v1TypeNames = func() map[string]string {
+	names := map[string]string{}
+	for v, t := range v1Types {
+		if t != "" {
+			names[v.String()] = t
+		}
+	}
+	return names
+}()
+
 // v1Special are the fields of V1 layers that have another form in V2.
 var v1Special = map[protoreflect.Name]bool{
 	"type": true, "layer": true, "param": true, "blob_share_mode": true, "blobs_lr": true, "weight_decay": true,
@@ -193,7 +204,7 @@ func upgradeV1(np *caffepb.NetParameter, notes *Notes) error {
 		if v1.Type != nil {
 			t, ok := v1Types[v1.GetType()]
 			if !ok {
-				return fmt.Errorf("layer %d (%q) has the unknown V1 type %d", i, v1.GetName(), v1.GetType())
+				return fmt.Errorf("layer %d (%q) has the unknown V1 type %d; Caffe has 0 to %d", i, v1.GetName(), v1.GetType(), len(v1Types)-1)
 			}
 			l.Type = proto.String(t)
 		}

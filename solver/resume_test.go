@@ -265,7 +265,7 @@ func TestRestoreErrors(t *testing.T) {
 	for _, c := range []struct{ name, path, want string }{
 		{"missing", filepath.Join(dir, "none.solverstate"), "none.solverstate"},
 		{"empty", write("empty.solverstate", nil), "empty.solverstate"},
-		{"not a state", write("other.solverstate", []byte("\x40\x01")), "other.solverstate: not a"},
+		{"not a state", write("other.solverstate", []byte("\x40\x01")), `other.solverstate": not a`},
 		{"cut", write("cut.solverstate", b[:len(b)/2]), "cut.solverstate"},
 		{"another net", good, "has 6 history blobs"},
 		{"hdf5", "a.solverstate.h5", "HDF5"},

@@ -196,6 +196,9 @@ func (b *Blob) ShareDiff(o *Blob) {
 // SharesData reports whether b and o use one storage for their values.
 func (b *Blob) SharesData(o *Blob) bool { return b.data == o.data }
 
+// SharesDiff is SharesData for the gradients.
+func (b *Blob) SharesDiff(o *Blob) bool { return b.diff == o.diff }
+
 // SameShape reports whether b and o have equal dimensions.
 func (b *Blob) SameShape(o *Blob) bool {
 	return slices.Equal(b.shape, o.shape)

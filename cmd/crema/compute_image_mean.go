@@ -13,6 +13,7 @@ func init() {
 		name:    "compute_image_mean",
 		args:    "INPUT_DB [OUTPUT_FILE]",
 		summary: "compute the mean image of a database",
+		group:   groupData,
 		run:     computeImageMean,
 	})
 }

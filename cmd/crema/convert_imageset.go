@@ -14,6 +14,7 @@ func init() {
 		name:    "convert_imageset",
 		args:    "ROOTFOLDER/ LISTFILE DB_NAME",
 		summary: "store images named in a list in a new database",
+		group:   groupData,
 		run:     convertImageset,
 	})
 }

@@ -12,6 +12,7 @@ func init() {
 		name:    "convert_mnist_data",
 		args:    "IMAGES LABELS DB_NAME",
 		summary: "store MNIST's idx files in a new database",
+		group:   groupData,
 		run:     convertMNISTData,
 	})
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	register(command{name: "device_query", args: "", summary: "show what computes: CPU, caches, instruction sets", run: runDeviceQuery})
+	register(command{name: "device_query", args: "", summary: "show what computes: CPU, caches, instruction sets", group: groupTrain, run: runDeviceQuery})
 }
 
 // runDeviceQuery prints one "key: value" a line on the standard output.

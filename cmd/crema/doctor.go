@@ -20,7 +20,7 @@ import (
 )
 
 func init() {
-	register(command{name: "doctor", args: "", summary: "find out why a net does not train", run: runDoctor})
+	register(command{name: "doctor", args: "", summary: "find out why a net does not train", group: groupTrain, run: runDoctor})
 }
 
 // doctorReport is what -json writes. Parts that were not asked for are left

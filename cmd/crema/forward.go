@@ -18,7 +18,7 @@ import (
 
 func init() {
 	register(command{name: "forward", args: "",
-		summary: "run a net and write its blobs, parameters and gradients to files", run: runForward})
+		summary: "run a net and write its blobs, parameters and gradients to files", group: groupUse, run: runForward})
 }
 
 // inputFlag is the repeatable flag -input BLOB=FILE.

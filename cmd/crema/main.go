@@ -16,10 +16,30 @@ type command struct {
 	name    string
 	args    string // what follows the flags in the usage line
 	summary string // one line for the list of commands
+	group   group
 	// run gets the arguments without the program's and the action's name. An
 	// error is printed as one line and ends the program with status 1; a
 	// usageError with status 2.
 	run func(args []string, stdio stdio) error
+}
+
+// A group is a part of the list of commands.
+type group int
+
+// The groups, in the order of the list.
+const (
+	groupOther group = iota // comes last
+	groupTrain
+	groupUse
+	groupLook
+	groupData
+	groupFiles
+)
+
+// groupTitles are the headings.
+var groupTitles = map[group]string{
+	groupTrain: "train", groupUse: "use a trained net", groupLook: "look at nets, weights and logs",
+	groupData: "data sets", groupFiles: "files of old versions", groupOther: "other",
 }
 
 // stdio is where a command reads and writes; tests put buffers here.
@@ -112,8 +132,15 @@ func usage(w io.Writer) {
 	for _, n := range names {
 		width = max(width, len(n+" "+commands[n].args))
 	}
-	for _, n := range names {
-		fmt.Fprintf(w, "  %-*s  %s\n", width, strings.TrimSpace(n+" "+commands[n].args), commands[n].summary)
+	blank := ""
+	for _, g := range []group{groupTrain, groupUse, groupLook, groupData, groupFiles, groupOther} {
+		title := blank + groupTitles[g] + ":\n"
+		for _, n := range names {
+			if c := commands[n]; c.group == g {
+				fmt.Fprintf(w, "%s  %-*s  %s\n", title, width, strings.TrimSpace(n+" "+c.args), c.summary)
+				title, blank = "", "\n"
+			}
+		}
 	}
 	fmt.Fprint(w, `
 environment variables, for comparisons:

@@ -38,6 +38,7 @@ func init() {
 	register(command{
 		name:    "quickstart",
 		summary: "train a small VGG on a set it draws: needs no data and no network",
+		group:   groupTrain,
 		run:     runQuickstart,
 	})
 }

@@ -24,6 +24,7 @@ func init() {
 	register(command{
 		name:    "synth",
 		summary: "draw a labelled image set of any shape and number of classes",
+		group:   groupData,
 		run:     runSynth,
 	})
 }

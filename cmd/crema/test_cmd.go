@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	register(command{name: "test", args: "", summary: "score a trained model", run: runTest})
+	register(command{name: "test", args: "", summary: "score a trained model", group: groupUse, run: runTest})
 }
 
 // runTest runs a net in the TEST phase on its own data and logs the outputs of

@@ -11,7 +11,7 @@ import (
 )
 
 func init() {
-	register(command{name: "time", args: "", summary: "measure how long a model's layers take", run: runTime})
+	register(command{name: "time", args: "", summary: "measure how long a model's layers take", group: groupTrain, run: runTime})
 }
 
 // runTime tells which algorithms layers chose and measures every layer's forward

@@ -17,7 +17,7 @@ import (
 )
 
 func init() {
-	register(command{name: "train", args: "", summary: "train or finetune a model", run: runTrain})
+	register(command{name: "train", args: "", summary: "train or finetune a model", group: groupTrain, run: runTrain})
 }
 
 // onNaNs are the values of -on-nan.

@@ -55,7 +55,7 @@ type upgrader struct {
 }
 
 func (u upgrader) command() command {
-	return command{name: u.name, args: "IN OUT", summary: u.summary, run: u.run}
+	return command{name: u.name, args: "IN OUT", summary: u.summary, group: groupFiles, run: u.run}
 }
 
 func (u upgrader) run(args []string, s stdio) (err error) {

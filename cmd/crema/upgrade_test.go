@@ -97,7 +97,7 @@ func TestUpgradeBinary(t *testing.T) {
 	if got := string(prototxt.MarshalText(&np)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if status, _, log := runUpgrade(t, "upgrade_net_proto_binary", in[:len(in)-1]); status != 1 || !strings.Contains(log, "in: file is cut short") {
+	if status, _, log := runUpgrade(t, "upgrade_net_proto_binary", in[:len(in)-1]); status != 1 || !strings.Contains(log, `"in": file is cut short`) {
 		t.Errorf("a cut file: status %d\n%s", status, log)
 	}
 }

@@ -29,6 +29,9 @@ var allowed = map[string][]string{
 	"layers":              {"hdf5", "conv", "gemm", "asm", "data", "prototxt", "prototxt/caffepb", "tensor"},
 	"graph":               {"hdf5", "layers", "prototxt", "prototxt/caffepb", "tensor", "asm"},
 	"solver":              {"hdf5", "graph", "layers", "prototxt", "prototxt/caffepb", "tensor", "asm"},
+	"netinfo":             {"graph", "hdf5", "data", "prototxt", "prototxt/caffepb", "tensor"},
+	"trainlog":            {"plot"},
+	"netdraw":             {"netinfo", "tensor"},
 	"doctor":              {"solver", "graph", "layers", "gemm", "data", "lmdb", "data/leveldb", "plot", "prototxt", "prototxt/caffepb", "tensor"},
 	"plot":                {},
 	"watch":               {"solver", "graph", "layers", "plot", "watch/tfevents", "prototxt", "prototxt/caffepb", "tensor"},
@@ -36,12 +39,13 @@ var allowed = map[string][]string{
 	"watch/web":           {"watch", "plot", "prototxt", "prototxt/caffepb"},
 	"models":              {},
 	"bench":               {},
-	"cmd/crema":           {"doctor", "watch", "watch/web", "plot", "solver", "graph", "layers", "conv", "gemm", "asm", "data", "data/synth", "lmdb", "prototxt", "prototxt/caffepb", "models", "tensor", "internal/cpu"},
+	"cmd/crema":           {"doctor", "netinfo", "netdraw", "trainlog", "watch", "watch/web", "plot", "solver", "graph", "layers", "conv", "gemm", "asm", "data", "data/synth", "lmdb", "prototxt", "prototxt/caffepb", "models", "tensor", "internal/cpu"},
 	"internal/archtest":   {},
 	"internal/atomicfile": {},
 	"internal/cpu":        {},
 	"internal/glog":       {},
 	"internal/hugepage":   {},
+	"internal/infile":     {},
 	"internal/par":        {},
 	"internal/race":       {},
 	"internal/rng":        {},
@@ -52,7 +56,7 @@ var allowed = map[string][]string{
 }
 
 // everywhere may be imported by every package but those of testsOnly.
-var everywhere = []string{"internal/par", "internal/rng", "internal/glog", "internal/atomicfile", "internal/race", "internal/hugepage", "internal/summary"}
+var everywhere = []string{"internal/par", "internal/rng", "internal/glog", "internal/atomicfile", "internal/infile", "internal/race", "internal/hugepage", "internal/summary"}
 
 // testsOnly must not be imported by what users link.
 var testsOnly = []string{"internal/ref", "internal/kerneltest", "cmd/crema", "bench"}
