@@ -53,8 +53,8 @@ type ConvertResult struct {
 // name in the list; a slash between them is added if root lacks it. The key of
 // a record is the line's number in 8 digits, an underscore and the name in the
 // list. Files are decoded in parallel and stored in order. A file that cannot
-// be read or decoded is logged and left out; that none could be read is an
-// error. The database appears when it is complete.
+// be read or decoded is logged (the first ones by name) and left out; that none
+// could be read is an error. The database appears when it is complete.
 func ConvertImages(ctx context.Context, root, list, db string, o ConvertOptions) (ConvertResult, error) {
 	var res ConvertResult
 	log := o.Log
@@ -89,18 +89,25 @@ func ConvertImages(ctx context.Context, root, list, db string, o ConvertOptions)
 	}
 	defer w.Abort()
 
+	damaged := damageLog{log: log}
 	var size int
 	var key []byte
 	err = inOrder(ctx, len(files), func(i int) converted {
 		return convertFile(root+files[i].Name, files[i].Label, &o)
 	}, func(i int, c converted) error {
 		if c.skip != nil {
-			log.Error("Could not open or find file " + root + files[i].Name + ": " + c.skip.Error())
-			res.Skipped++
+			if res.Skipped++; res.Skipped <= maxWarnings {
+				log.Error("Could not open or find file " + root + files[i].Name + ": " + c.skip.Error())
+			} else if res.Skipped == maxWarnings+1 {
+				log.Error(fmt.Sprintf("More than %d files could not be read: no further ones are named", maxWarnings))
+			}
 			return nil
 		}
 		if c.err != nil {
 			return c.err
+		}
+		if c.warning != "" {
+			damaged.note(root+files[i].Name, c.warning)
 		}
 		if o.CheckSize {
 			if size == 0 {
@@ -140,6 +147,8 @@ type converted struct {
 	size  int   // values of the picture
 	skip  error // the file is unreadable
 	err   error
+	// warning is about a picture that is damaged but readable.
+	warning string
 }
 
 func convertFile(path string, label int32, o *ConvertOptions) converted {
@@ -163,6 +172,7 @@ func convertFile(path string, label int32, o *ConvertOptions) converted {
 	if err != nil {
 		return converted{skip: err}
 	}
+	warning := im.Warning
 	resize := o.ResizeHeight > 0 && o.ResizeWidth > 0
 	if resize {
 		full := im
@@ -191,7 +201,7 @@ func convertFile(path string, label int32, o *ConvertOptions) converted {
 	if err != nil {
 		return converted{err: fmt.Errorf("%s: %w", path, err)}
 	}
-	return converted{value: v, size: im.C * im.H * im.W}
+	return converted{value: v, size: im.C * im.H * im.W, warning: warning}
 }
 
 // encoderFor returns the encoder of an --encode_type. JPEG files get OpenCV's

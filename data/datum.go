@@ -141,7 +141,7 @@ func (d *datum) decode(mode ColorMode, im *Image) error {
 	if err != nil {
 		return err
 	}
-	im.C, im.H, im.W, im.Pix, im.Float = d.c, d.h, d.w, nil, nil
+	im.C, im.H, im.W, im.Pix, im.Float, im.Warning = d.c, d.h, d.w, nil, nil, ""
 	if len(d.data) > 0 {
 		im.Pix = d.data
 		return nil

@@ -16,10 +16,12 @@
 // An [Image] is planar, C×H×W, rows from the top, channels in the order blue,
 // green, red (and alpha where a file has it and nothing was forced): what
 // OpenCV gives Caffe. PNG files are read as OpenCV reads them, 16-bit samples by
-// their high byte. JPEG files are decoded as libjpeg decodes them, with smoothed
-// chroma: baseline files to the bit, by a decoder of our own that is also faster
-// than image/jpeg; others (progressive, CMYK, unusual sampling) by image/jpeg,
-// whose samples may differ by up to three levels. EXIF orientation is not
+// their high byte. JPEG files are decoded to the bit as libjpeg decodes
+// them, smoothed chroma and progressive scans included, by a decoder of our own
+// that is also faster than image/jpeg. A file that is cut off or damaged gives
+// what libjpeg makes of it: what is there, and grey where nothing is; a warning
+// names it. (Records of a database too, of which OpenCV's imdecode would leave
+// rows of rubbish or nothing.) EXIF orientation is not
 // applied: Caffe's answer depends on the OpenCV release it was built with, and
 // data sets made for it are upright.
 //

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"image"
 	"image/color"
-	"image/jpeg"
 	"image/png"
 	"sync"
 
@@ -23,9 +22,13 @@ type Image struct {
 	// Float holds the samples of records with float_data; nil if Pix does.
 	Float []float32
 
+	// Warning says what is wrong with the file that was decoded last, as the
+	// rest of a sentence; empty if nothing is.
+	Warning string
+
 	buf      []byte    // owned; Pix may also point into a database
 	floatBuf []float32 // owned
-	jpeg     *baselineDecoder
+	jpeg     *jpegDecoder
 }
 
 // imagePool holds *Image for use as scratch.
@@ -130,39 +133,6 @@ func readHeader(b []byte) (header, error) {
 	return hd, nil
 }
 
-// jpegHeader walks the segments up to the frame header (ITU T.81, B.2.2).
-func jpegHeader(b []byte) (header, error) {
-	for i := 2; i+4 <= len(b); {
-		if b[i] != 0xff {
-			i++ // stray bytes between segments, which libjpeg skips too
-			continue
-		}
-		m := b[i+1]
-		if m == 0xff || m == 0 || m == 1 || 0xd0 <= m && m <= 0xd8 {
-			i++
-			continue
-		}
-		if m == 0xd9 || m == 0xda {
-			break
-		}
-		n := int(binary.BigEndian.Uint16(b[i+2:]))
-		// SOF0 to SOF15 but for DHT, JPG and DAC, which share the range.
-		if 0xc0 <= m && m <= 0xcf && m != 0xc4 && m != 0xc8 && m != 0xcc {
-			if n < 8 || i+10 > len(b) {
-				break
-			}
-			s := b[i+4:]
-			hd := header{format: formatJPEG, h: int(binary.BigEndian.Uint16(s[1:])), w: int(binary.BigEndian.Uint16(s[3:])), native: 3}
-			if s[5] == 1 {
-				hd.native = 1
-			}
-			return hd, nil
-		}
-		i += 2 + n
-	}
-	return header{}, errors.New("JPEG file without a frame header")
-}
-
 // PNG colour types (PNG specification, 11.2.2).
 const (
 	pngGray    = 0
@@ -201,7 +171,9 @@ func pngHeader(b []byte) (header, error) {
 	return hd, nil
 }
 
-// DecodeImage decodes the bytes of a JPEG or PNG file into im.
+// DecodeImage decodes the bytes of a JPEG or PNG file into im. A JPEG file that
+// is cut off or damaged gives what libjpeg makes of it, which is grey where
+// data are missing, and a Warning.
 func DecodeImage(b []byte, mode ColorMode, im *Image) error {
 	_, err := decodeImage(b, mode, im)
 	return err
@@ -210,21 +182,24 @@ func DecodeImage(b []byte, mode ColorMode, im *Image) error {
 // decodeImage is DecodeImage; it also returns the number of channels the file
 // gives under Native.
 func decodeImage(b []byte, mode ColorMode, im *Image) (native int, err error) {
+	im.Warning = ""
 	hd, err := readHeader(b)
 	if err != nil {
 		return 0, err
 	}
-	var m image.Image
 	if hd.format == formatJPEG {
 		if im.jpeg == nil {
-			im.jpeg = new(baselineDecoder)
+			im.jpeg = new(jpegDecoder)
 		}
-		if m, err = im.jpeg.decode(b); err != nil {
-			m, err = jpeg.Decode(&eoiReader{b: b})
+		if err := im.jpeg.decode(b); err != nil {
+			return 0, err
 		}
-	} else {
-		m, err = png.Decode(bytes.NewReader(b))
+		im.alloc(hd.channels(mode), hd.h, hd.w)
+		im.jpeg.picture(im)
+		im.Warning = im.jpeg.warning()
+		return hd.native, nil
 	}
+	m, err := png.Decode(bytes.NewReader(b))
 	if err != nil {
 		return 0, err
 	}
@@ -233,22 +208,10 @@ func decodeImage(b []byte, mode ColorMode, im *Image) (native int, err error) {
 	}
 	im.alloc(hd.channels(mode), hd.h, hd.w)
 	switch m := m.(type) {
-	case *image.YCbCr:
-		if im.C == 1 {
-			copyGray(im, m.Y, m.YStride)
-		} else {
-			ycbcrToBGR(m, im)
-		}
 	case *image.Gray:
 		copyGray(im, m.Pix, m.Stride)
-	case *image.CMYK:
-		convertRows(im, cmykRow(m), grayBT601x14)
 	case *image.RGBA:
-		if hd.format == formatJPEG {
-			convertRows(im, rgbaRow(m.Pix, m.Stride), grayJPEG)
-		} else {
-			convertRows(im, rgbaRow(m.Pix, m.Stride), grayPNG)
-		}
+		convertRows(im, rgbaRow(m.Pix, m.Stride), grayPNG)
 	case *image.NRGBA:
 		convertRows(im, rgbaRow(m.Pix, m.Stride), grayPNG)
 	case *image.Gray16:
@@ -265,31 +228,7 @@ func decodeImage(b []byte, mode ColorMode, im *Image) (native int, err error) {
 	return hd.native, nil
 }
 
-// An eoiReader reads b and then, for ever, end-of-image markers: a JPEG file
-// whose last bytes are missing still decodes, as with libjpeg, if its picture
-// data are all there.
-type eoiReader struct {
-	b []byte
-	n int // end-of-image bytes given
-}
-
-func (r *eoiReader) Read(p []byte) (int, error) {
-	if len(r.b) > 0 {
-		n := copy(p, r.b)
-		r.b = r.b[n:]
-		return n, nil
-	}
-	if r.n >= 2 || len(p) == 0 {
-		return 0, errTruncated
-	}
-	p[0] = [2]byte{0xff, 0xd9}[r.n]
-	r.n++
-	return 1, nil
-}
-
-var errTruncated = errors.New("JPEG file is cut off")
-
-// copyGray copies luma or grey samples to every channel of im.
+// copyGray copies grey samples to every channel of im.
 func copyGray(im *Image, pix []byte, stride int) {
 	p := im.plane(0)
 	for y := range im.H {
@@ -389,21 +328,6 @@ func gray16Row(m *image.Gray16) rowFunc {
 		for x := 0; x < len(rgba); x += 4 {
 			v := s[x/2]
 			rgba[x], rgba[x+1], rgba[x+2], rgba[x+3] = v, v, v, 255
-		}
-	}
-}
-
-// cmykRow undoes image/jpeg's inversion and applies OpenCV's conversion of
-// libjpeg's CMYK samples (icvCvt_CMYK2BGR): v = k - ((255 - v)·k >> 8).
-func cmykRow(m *image.CMYK) rowFunc {
-	return func(y int, rgba []byte) {
-		s := m.Pix[y*m.Stride:][:len(rgba)]
-		for x := 0; x < len(rgba); x += 4 {
-			k := 255 - int(s[x+3])
-			rgba[x] = byte(k - int(s[x])*k>>8)
-			rgba[x+1] = byte(k - int(s[x+1])*k>>8)
-			rgba[x+2] = byte(k - int(s[x+2])*k>>8)
-			rgba[x+3] = 255
 		}
 	}
 }

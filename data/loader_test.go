@@ -360,10 +360,6 @@ func BenchmarkStages(b *testing.B) {
 	if err := jpeg.Encode(&file, photo(1), &jpeg.Options{Quality: 85}); err != nil {
 		b.Fatal(err)
 	}
-	m, err := jpeg.Decode(bytes.NewReader(file.Bytes()))
-	if err != nil {
-		b.Fatal(err)
-	}
 	var im, small Image
 	b.Run("decode", func(b *testing.B) {
 		for b.Loop() {
@@ -374,7 +370,7 @@ func BenchmarkStages(b *testing.B) {
 	})
 	b.Run("colour", func(b *testing.B) {
 		for b.Loop() {
-			ycbcrToBGR(m.(*image.YCbCr), &im)
+			im.jpeg.picture(&im)
 		}
 	})
 	b.Run("resize", func(b *testing.B) {

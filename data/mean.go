@@ -32,7 +32,7 @@ func ComputeMean(ctx context.Context, db string, backend Backend, log *slog.Logg
 	defer d.Close()
 	cur := d.Cursor()
 	defer cur.Close()
-	m := meanJob{db: d, log: log}
+	m := meanJob{db: d, log: log, damaged: damageLog{log: log}}
 	n := 0
 	err = d.Guard(func() (err error) {
 		n, err = m.run(ctx, cur)
@@ -81,6 +81,7 @@ func ChannelMeans(b *caffepb.BlobProto) []float32 {
 type meanJob struct {
 	db      DB
 	log     *slog.Logger
+	damaged damageLog
 	c, h, w int
 	floats  []float64
 
@@ -198,6 +199,9 @@ func (m *meanJob) work(items <-chan meanItem) {
 func (m *meanJob) add(key []byte, d *datum, im *Image, sum []uint64) error {
 	if err := d.decode(Native, im); err != nil {
 		return fmt.Errorf("record %q: %w", key, err)
+	}
+	if im.Warning != "" {
+		m.damaged.note(fmt.Sprintf("record %q", key), im.Warning)
 	}
 	if im.C != m.c || im.H != m.h || im.W != m.w {
 		return fmt.Errorf("record %q: picture is %d×%d×%d (channels×height×width), the first one %d×%d×%d",

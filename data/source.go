@@ -67,6 +67,7 @@ type dbSource struct {
 	mode ColorMode
 	log  *slog.Logger
 
+	damaged    damageLog
 	records    uint64
 	key, value []byte // the record at the position; value is a view of db
 	reopened   int    // how often
@@ -85,7 +86,7 @@ func (s *dbSource) take(key, value []byte) error {
 // Encoded records are decoded under mode. It owns db, also if it fails. Path
 // is for messages.
 func NewDBSource(path string, db DB, mode ColorMode, log *slog.Logger) (Source, error) {
-	s := &dbSource{path: path, db: db, cur: db.Cursor(), mode: mode, log: log}
+	s := &dbSource{path: path, db: db, cur: db.Cursor(), mode: mode, log: log, damaged: damageLog{log: log}}
 	if err := s.first(); err != nil {
 		s.Close()
 		return nil, err
@@ -194,6 +195,9 @@ func (s *dbSource) decode(r *record, im *Image) (float32, error) {
 	if err != nil {
 		return 0, s.wrap(r, err)
 	}
+	if im.Warning != "" {
+		s.damaged.note(fmt.Sprintf("database %s, record %q", s.path, r.name), im.Warning)
+	}
 	return float32(d.label), nil
 }
 
@@ -261,12 +265,15 @@ type ListOptions struct {
 	Name    string
 	// Skip is the number of files to leave out at the very beginning.
 	Skip int
+	// Log receives warnings about damaged files; nil for none.
+	Log *slog.Logger
 }
 
 // A listSource hands out the image files of a list (Caffe's
 // image_data_layer.cpp).
 type listSource struct {
 	o       ListOptions
+	damaged damageLog
 	files   []ListedFile
 	records uint64
 	epoch   uint64 // of order
@@ -281,7 +288,7 @@ func NewListSource(files []ListedFile, o ListOptions) (Source, error) {
 	if o.Skip >= len(files) {
 		return nil, fmt.Errorf("not enough images to skip: %d of %d", o.Skip, len(files))
 	}
-	s := &listSource{o: o, files: files}
+	s := &listSource{o: o, damaged: damageLog{log: o.Log}, files: files}
 	if o.Shuffle {
 		s.order = make([]int32, len(files))
 		s.shuffle(0)
@@ -351,7 +358,13 @@ func (s *listSource) shape(r *record) (c, h, w int, err error) {
 }
 
 func (s *listSource) decode(r *record, im *Image) (float32, error) {
-	return float32(r.label), readImageFile(r.path, s.o.Mode, s.o.Height, s.o.Width, im)
+	if err := readImageFile(r.path, s.o.Mode, s.o.Height, s.o.Width, im); err != nil {
+		return 0, err
+	}
+	if im.Warning != "" {
+		s.damaged.note(r.path, im.Warning)
+	}
+	return float32(r.label), nil
 }
 
 func (s *listSource) guard(_ *record, f func() error) error { return f() }
@@ -375,6 +388,7 @@ func readImageFile(path string, mode ColorMode, h, w int, im *Image) error {
 		defer imagePool.Put(full)
 		if err = DecodeImage(b, mode, full); err == nil {
 			Resize(im, full, h, w)
+			im.Warning = full.Warning
 		}
 	}
 	if err != nil {

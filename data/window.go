@@ -3,6 +3,7 @@ package data
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 
@@ -28,11 +29,14 @@ type WindowOptions struct {
 	Seed  uint64
 	Name  string
 	Phase uint64
+	// Log receives warnings about damaged files; nil for none.
+	Log *slog.Logger
 }
 
 // A windowSource draws windows, with replacement, from those of a window file.
 type windowSource struct {
 	o       WindowOptions
+	damaged damageLog
 	f       *WindowFile
 	files   [][]byte // of the pictures, if they are cached
 	fg      int      // of a batch
@@ -44,7 +48,7 @@ func NewWindowSource(f *WindowFile, o WindowOptions) (Source, error) {
 	if !(o.Fraction >= 0 && o.Fraction <= 1) {
 		return nil, fmt.Errorf("fg_fraction must be between 0 and 1, not %g", o.Fraction)
 	}
-	s := &windowSource{o: o, f: f, fg: int(float32(o.BatchSize) * o.Fraction)}
+	s := &windowSource{o: o, damaged: damageLog{log: o.Log}, f: f, fg: int(float32(o.BatchSize) * o.Fraction)}
 	switch {
 	case s.fg > 0 && len(f.Foreground) == 0:
 		return nil, fmt.Errorf("%s has no foreground windows: none overlaps by fg_threshold or more", f.Path)
@@ -121,6 +125,9 @@ func (s *windowSource) decode(r *record, im *Image) (float32, error) {
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", r.name, err)
+	}
+	if im.Warning != "" {
+		s.damaged.note(r.path, im.Warning)
 	}
 	return float32(r.label), nil
 }

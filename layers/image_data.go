@@ -90,6 +90,7 @@ func (l *ImageData) Setup(_, top []*tensor.Blob) error {
 		Shuffle: p.GetShuffle(),
 		Seed:    l.ctx.Seed,
 		Name:    l.p.GetName(),
+		Log:     l.ctx.Log,
 	}
 	if p.GetIsColor() {
 		o.Mode = data.Color

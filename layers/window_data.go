@@ -115,6 +115,7 @@ func (l *WindowData) Setup(_, top []*tensor.Blob) error {
 		Seed:      l.ctx.Seed,
 		Name:      l.p.GetName(),
 		Phase:     uint64(l.ctx.Phase),
+		Log:       l.ctx.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("window_data_param: %w", err)

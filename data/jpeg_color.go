@@ -1,12 +1,10 @@
 package data
 
-import "image"
-
 // Chroma of JPEG files is stored at half the resolution more often than not.
 // libjpeg, and so OpenCV and Caffe, interpolates it with a triangle filter
 // ("fancy upsampling", jdsample.c): a sample between two stored ones is 3/4
-// the nearer and 1/4 the farther one. image/jpeg leaves chroma as stored, so
-// the filter and the conversion to RGB, in libjpeg's integers, are done here.
+// the nearer and 1/4 the farther one. The filter and the conversion to RGB are
+// done in libjpeg's integers.
 
 // Conversion to red, green and blue in libjpeg's 16-bit fixed point (jdcolor.c,
 // build_ycc_rgb_table): the contributions of chroma to red and blue are rounded
@@ -43,7 +41,7 @@ func init() {
 	}
 }
 
-// An upsampler gives full-resolution rows of one chroma plane.
+// An upsampler gives full-resolution rows of one plane.
 type upsampler struct {
 	pix            []byte
 	stride         int
@@ -53,26 +51,15 @@ type upsampler struct {
 	fancyH, fancyV bool
 }
 
-func newUpsampler(pix []byte, m *image.YCbCr, sum []int32) upsampler {
-	s := m.Rect.Size()
-	u := upsampler{pix: pix, stride: m.CStride, hFac: 1, vFac: 1, sum: sum}
-	switch m.SubsampleRatio {
-	case image.YCbCrSubsampleRatio422:
-		u.hFac = 2
-	case image.YCbCrSubsampleRatio420:
-		u.hFac, u.vFac = 2, 2
-	case image.YCbCrSubsampleRatio440:
-		u.vFac = 2
-	case image.YCbCrSubsampleRatio411:
-		u.hFac = 4
-	case image.YCbCrSubsampleRatio410:
-		u.hFac, u.vFac = 4, 2
-	}
-	u.w, u.h = (s.X+u.hFac-1)/u.hFac, (s.Y+u.vFac-1)/u.vFac
+// newUpsampler returns the upsampler of a plane of h×w samples that is stored
+// at 1/vFac of the picture's height and 1/hFac of its width. sum is scratch of
+// w values.
+func newUpsampler(pix []byte, stride, h, w, hFac, vFac int, sum []int32) upsampler {
+	u := upsampler{pix: pix, stride: stride, h: h, w: w, hFac: hFac, vFac: vFac, sum: sum}
 	// libjpeg filters factors of 2 only, and across only where there are more
 	// than two stored samples in a row.
-	u.fancyH = u.hFac == 2 && u.w > 2
-	u.fancyV = u.vFac == 2 && (u.hFac == 1 || u.fancyH)
+	u.fancyH = hFac == 2 && vFac <= 2 && w > 2
+	u.fancyV = vFac == 2 && (hFac == 1 || u.fancyH)
 	return u
 }
 
@@ -153,26 +140,94 @@ func upsampleH2V2(sum []int32, dst []byte) {
 	dst[2*n-1] = byte((4*cur + 7) >> 4)
 }
 
-// ycbcrToBGR converts m to the three planes of im, which has m's size.
-func ycbcrToBGR(m *image.YCbCr, im *Image) {
-	// A row of upsampled chroma is at most 3 samples wider than the picture.
-	cbRow, crRow := make([]byte, im.W+4), make([]byte, im.W+4)
-	sum := make([]int32, im.W)
-	cb, cr := newUpsampler(m.Cb, m, sum), newUpsampler(m.Cr, m, sum)
+// picture converts the decoded planes to the channels of im, which has the
+// picture's size.
+func (d *jpegDecoder) picture(im *Image) {
+	// A row that is upsampled may be a few samples wider than the picture.
+	pad := im.W + 4
+	rows, sum := make([]byte, len(d.comps)*pad), make([]int32, im.W)
+	var ups [4]upsampler
+	for i := range d.comps {
+		c := &d.comps[i]
+		ups[i] = newUpsampler(c.pix, c.stride, c.height, c.w, d.hMax/c.h, d.vMax/c.v, sum)
+	}
+	// plane returns row y of component i.
+	plane := func(i, y int) []byte { return ups[i].row(y, rows[i*pad:][:pad])[:im.W] }
+	// libjpeg's guess of the colours (jdapimin.c's default_decompress_parms).
+	ycc := d.jfif || d.adobe > 0 || d.adobe < 0 && !(d.comps[0].id == 'R' && len(d.comps) > 2 && d.comps[1].id == 'G' && d.comps[2].id == 'B')
 	n := im.H * im.W
-	for y := range im.H {
-		ys := m.Y[y*m.YStride:][:im.W]
-		bs := cb.row(y, cbRow)[:len(ys)]
-		rs := cr.row(y, crRow)[:len(ys)]
-		o := y * im.W
-		outB := im.Pix[o:][:len(ys)]
-		outG := im.Pix[n+o:][:len(ys)]
-		outR := im.Pix[2*n+o:][:len(ys)]
-		for x, l := range ys {
-			sum := uint64(l)*lumaUnit + cbTable[bs[x]] + crTable[rs[x]]
-			outB[x] = clampTable[sum>>blueShift&clampMask]
-			outG[x] = clampTable[sum>>greenShift&clampMask]
-			outR[x] = clampTable[sum>>redShift&clampMask]
+	switch {
+	case len(d.comps) == 4:
+		d.cmykPicture(im, plane)
+	case len(d.comps) == 1 || im.C == 1 && ycc:
+		p := im.plane(0)
+		for y := range im.H {
+			copy(p[y*im.W:], plane(0, y))
+		}
+		for c := 1; c < im.C; c++ {
+			copy(im.plane(c), p)
+		}
+	case ycc:
+		for y := range im.H {
+			o := y * im.W
+			yccRow(plane(0, y), plane(1, y), plane(2, y), im.Pix[o:], im.Pix[n+o:], im.Pix[2*n+o:])
+		}
+	case im.C == 1:
+		for y := range im.H {
+			r, g, b := plane(0, y), plane(1, y), plane(2, y)
+			for x := range r {
+				im.Pix[y*im.W+x] = grayJPEG(int(r[x]), int(g[x]), int(b[x]))
+			}
+		}
+	default:
+		for y := range im.H {
+			for c := range 3 {
+				copy(im.Pix[c*n+y*im.W:], plane(2-c, y))
+			}
 		}
 	}
+}
+
+// yccRow converts a row of luma and chroma to blue, green and red.
+func yccRow(ys, cbs, crs, outB, outG, outR []byte) {
+	cbs, crs = cbs[:len(ys)], crs[:len(ys)]
+	outB, outG, outR = outB[:len(ys)], outG[:len(ys)], outR[:len(ys)]
+	for x, l := range ys {
+		sum := uint64(l)*lumaUnit + cbTable[cbs[x]] + crTable[crs[x]]
+		outB[x] = clampTable[sum>>blueShift&clampMask]
+		outG[x] = clampTable[sum>>greenShift&clampMask]
+		outR[x] = clampTable[sum>>redShift&clampMask]
+	}
+}
+
+// cmykPicture converts four planes as OpenCV does with libjpeg's CMYK samples
+// (icvCvt_CMYK2BGR): v = k - ((255 - c)·k >> 8). Files of Adobe's hold the
+// inverse of ink, which is what this wants. YCCK, the colours of Adobe files
+// that say so, is first turned into CMY, the inverse of RGB.
+func (d *jpegDecoder) cmykPicture(im *Image, plane func(i, y int) []byte) {
+	var rgb [3][]byte
+	for i := range rgb {
+		rgb[i] = make([]byte, im.W)
+	}
+	ycck := d.adobe > 0
+	row := func(y int, rgba []byte) {
+		c, m, ye, k := plane(0, y), plane(1, y), plane(2, y), plane(3, y)
+		if ycck {
+			yccRow(c, m, ye, rgb[2], rgb[1], rgb[0])
+			for i := range rgb {
+				for x := range rgb[i] {
+					rgb[i][x] = ^rgb[i][x]
+				}
+			}
+			c, m, ye = rgb[0], rgb[1], rgb[2]
+		}
+		for x := range c {
+			v := int(k[x])
+			rgba[4*x] = byte(v - (255-int(c[x]))*v>>8)
+			rgba[4*x+1] = byte(v - (255-int(m[x]))*v>>8)
+			rgba[4*x+2] = byte(v - (255-int(ye[x]))*v>>8)
+			rgba[4*x+3] = 255
+		}
+	}
+	convertRows(im, row, grayBT601x14)
 }
