@@ -46,11 +46,11 @@ func TestFuseSwitch(t *testing.T) {
 	}
 }
 
-// TestGoldenRunsWithoutPasses repeats one of the recorded runs; TestGoldenRuns
+// TestGoldenRunsWithoutPasses repeats some of the recorded runs; TestGoldenRuns
 // has the passes on.
 func TestGoldenRunsWithoutPasses(t *testing.T) {
 	withoutPasses(t)
-	for _, name := range []string{"sgd_step", "adam", "sgd_clip_iter_size"} {
+	for _, name := range []string{"sgd_step", "adam", "sgd_clip_iter_size", "resnet_sgd_multistep"} {
 		t.Run(name, func(t *testing.T) { goldenRun(t, filepath.Join(goldenRuns, "solver", name)) })
 	}
 }
