@@ -87,7 +87,7 @@ func (l *affine) shape(b, s *tensor.Blob, axis int32, isParam bool) error {
 		return err
 	}
 	n := s.Count()
-	l.view.shape(b, outer, n, inner)
+	l.view.shape(outer, n, inner, b.Layout() == tensor.Blocked && s.Axes() == 1)
 	l.oneToOne = outer*inner == 1 && n > 1
 	l.blocked = s.Axes() == 0 || !isParam && s.Axes() == b.Axes() ||
 		b.Axes() == 4 && s.Axes() == 1 && outer == b.Dim(0) && inner == b.CountFrom(2)

@@ -40,38 +40,16 @@ type batchNorm struct {
 	global   bool
 	fraction float32
 	eps      float64
-	view     channelView
-	// What the last Forward subtracted from each channel and multiplied it by.
-	mean, inverse   []float32
-	normalized      *tensor.Blob // the last top, unless global: later layers may overwrite it
-	sums            [2][]float64
-	meanDY, meanDot []float32 // of dy and dy·y, in Backward
-	pass            batchNormPass
-}
-
-// batchNormPass does something for all pieces of x.
-type batchNormPass struct {
-	l                *batchNorm
-	do               func(l *batchNorm, j *batchNormPass, p channelPiece)
-	x, y, normalized []float32
-}
-
-// Do implements par.Job.
-func (j *batchNormPass) Do(task int) {
-	v := &j.l.view
-	for i, end := v.each(task); i < end; i++ {
-		j.do(j.l, j, v.piece(i))
-	}
+	scores   standardScores
 }
 
 func newBatchNorm(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
 	bp := p.GetBatchNormParam()
 	l := &batchNorm{
-		base:       newBase(p, ctx),
-		global:     ctx.Phase == caffepb.Phase_TEST,
-		fraction:   bp.GetMovingAverageFraction(),
-		eps:        float64(bp.GetEps()),
-		normalized: tensor.New(),
+		base:     newBase(p, ctx),
+		global:   ctx.Phase == caffepb.Phase_TEST,
+		fraction: bp.GetMovingAverageFraction(),
+		eps:      float64(bp.GetEps()),
 	}
 	if bp != nil && bp.UseGlobalStats != nil {
 		l.global = bp.GetUseGlobalStats()
@@ -109,12 +87,6 @@ func (l *batchNorm) Setup(bottom, _ []*tensor.Blob) error {
 	if c == 0 {
 		return errors.New("the bottom has 0 channels")
 	}
-	for _, s := range []*[]float32{&l.mean, &l.inverse, &l.meanDY, &l.meanDot} {
-		*s = make([]float32, c)
-	}
-	for i := range l.sums {
-		l.sums[i] = make([]float64, c)
-	}
 	zero := &caffepb.FillerParameter{}
 	return l.makeParams(
 		paramSpec{"mean", []int{c}, zero},
@@ -125,15 +97,11 @@ func (l *batchNorm) Setup(bottom, _ []*tensor.Blob) error {
 
 func (l *batchNorm) Reshape(bottom, top []*tensor.Blob) error {
 	b := bottom[0]
-	if b.Axes() < 2 || b.Dim(1) != len(l.mean) {
-		return fmt.Errorf("bottom %s does not have %d channels (axis 1), for which the statistics are", tensor.FormatShape(b.Shape()), len(l.mean))
+	if c := l.params[0].Count(); b.Axes() < 2 || b.Dim(1) != c {
+		return fmt.Errorf("bottom %s does not have %d channels (axis 1), for which the statistics are", tensor.FormatShape(b.Shape()), c)
 	}
 	top[0].ReshapeLike(b)
-	l.view.shape(b, b.Dim(0), b.Dim(1), b.CountFrom(2))
-	if !l.global {
-		l.normalized.ReshapeLike(b)
-		l.view.makePartials(2)
-	}
+	l.scores.shape(b.Dim(0), b.Dim(1), b.CountFrom(2), b.Layout() == tensor.Blocked)
 	return nil
 }
 
@@ -144,141 +112,53 @@ func (l *batchNorm) Forward(bottom, top []*tensor.Blob) error {
 	x := bottom[0].ReadData()
 	if l.global {
 		l.globalStatistics()
-		l.run(batchNormPass{do: (*batchNorm).normalize, x: x, y: top[0].Data()})
+		l.scores.forward(x, top[0].Data(), false)
 		return nil
 	}
 	if len(x) == 0 {
 		return nil // a batch of none leaves no trace
 	}
-	l.run(batchNormPass{do: (*batchNorm).moments, x: x})
-	l.batchStatistics(len(x) / len(l.mean))
-	l.run(batchNormPass{do: (*batchNorm).normalize, x: x, y: top[0].Data(), normalized: l.normalized.Data()})
+	l.batchStatistics(x)
+	l.scores.forward(x, top[0].Data(), true)
 	return nil
 }
 
-func (l *batchNorm) run(j batchNormPass) {
-	l.pass = j
-	l.pass.l = l
-	l.view.run(&l.pass)
-	l.pass = batchNormPass{}
-}
-
-// globalStatistics takes mean and inverse from the parameters.
+// globalStatistics takes mean and variance from the parameters.
 func (l *batchNorm) globalStatistics() {
 	factor := float64(l.params[2].ReadData()[0])
 	if factor != 0 {
 		factor = 1 / factor
 	}
 	mean, variance := l.params[0].ReadData(), l.params[1].ReadData()
-	for c := range l.mean {
-		l.mean[c] = float32(factor * float64(mean[c]))
-		l.inverse[c] = float32(1 / math.Sqrt(factor*float64(variance[c])+l.eps))
+	for c := range mean {
+		l.scores.mean[c] = float32(factor * float64(mean[c]))
+		l.scores.inverse[c] = float32(1 / math.Sqrt(factor*float64(variance[c])+l.eps))
 	}
 }
 
-// batchStatistics takes mean and inverse from what moments left, of m values
-// for each channel, and adds the batch to the parameters.
-func (l *batchNorm) batchStatistics(m int) {
-	l.view.sums(0, l.sums[0])
-	l.view.sums(1, l.sums[1])
+// batchStatistics takes them from x and adds them to the parameters.
+func (l *batchNorm) batchStatistics(x []float32) {
 	factor, mean, variance := l.params[2].Data(), l.params[0].Data(), l.params[1].Data()
+	n := float64(len(x) / len(mean))
 	factor[0] = factor[0]*l.fraction + 1
-	n := float64(m)
-	for c := range l.mean {
-		mu := l.sums[0][c] / n
-		// Rounding may leave a little below 0; a NaN stays.
-		sigma2 := max(l.sums[1][c]/n-mu*mu, 0)
-		l.mean[c] = float32(mu)
-		l.inverse[c] = float32(1 / math.Sqrt(sigma2+l.eps))
+	means, variances := l.scores.moments(x)
+	for c, mu := range means {
+		l.scores.mean[c] = float32(mu)
+		l.scores.inverse[c] = float32(1 / math.Sqrt(variances[c]+l.eps))
 		mean[c] = float32(mu) + l.fraction*mean[c]
-		variance[c] = float32(sigma2*n/max(n-1, 1)) + l.fraction*variance[c]
+		variance[c] = float32(variances[c]*n/max(n-1, 1)) + l.fraction*variance[c]
 	}
 }
 
-func (l *batchNorm) moments(j *batchNormPass, p channelPiece) { l.view.moments(p, j.x) }
-
-// normalize computes y = (x − mean)·inverse, twice where it is to be kept.
-func (l *batchNorm) normalize(j *batchNormPass, p channelPiece) {
-	keep := j.normalized
-	if keep == nil {
-		keep = j.y
-	}
-	if l.view.form == inRows {
-		x := j.x[p.at : p.at+p.n]
-		y, keep := j.y[p.at:][:len(x)], keep[p.at:][:len(x)]
-		mean, inverse := l.mean[p.channel], l.inverse[p.channel]
-		for i, x := range x {
-			n := (x - mean) * inverse
-			y[i], keep[i] = n, n
-		}
-		return
-	}
-	var mv, iv channelVector
-	l.view.vector(&mv, l.mean, p)
-	l.view.vector(&iv, l.inverse, p)
-	for at, left := p.at, p.n; left > 0; at, left = at+p.stride, left-p.width {
-		x := j.x[at : at+min(p.width, left)]
-		y, keep, mv, iv := j.y[at:][:len(x)], keep[at:][:len(x)], mv[:len(x)], iv[:len(x)]
-		for i, x := range x {
-			n := (x - mv[i]) * iv[i]
-			y[i], keep[i] = n, n
-		}
-	}
-}
-
-// Backward: dx = dy·inverse for global statistics. Those of the batch depend on
-// x: dx = (dy − mean(dy) − y·mean(dy·y))·inverse.
+// Backward: dx = dy/√(variance + eps) for global statistics. Those of the batch
+// depend on x, too.
 func (l *batchNorm) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tensor.Blob) error {
-	dy := top[0].Diff()
-	if !propagateDown[0] || len(dy) == 0 {
-		return nil
+	switch {
+	case !propagateDown[0]:
+	case l.global:
+		l.scores.scale(top[0].Diff(), bottom[0].Diff())
+	default:
+		l.scores.backward(top[0].Diff(), bottom[0].Diff())
 	}
-	dx := bottom[0].Diff()
-	if l.global {
-		l.run(batchNormPass{do: (*batchNorm).scale, x: dy, y: dx})
-		return nil
-	}
-	y := l.normalized.ReadData()
-	l.run(batchNormPass{do: (*batchNorm).gradientSums, x: dy, normalized: y})
-	n := float64(len(dy) / len(l.mean))
-	for i, mean := range [][]float32{l.meanDY, l.meanDot} {
-		l.view.sums(i, l.sums[i])
-		for c, s := range l.sums[i] {
-			mean[c] = float32(s / n)
-		}
-	}
-	l.run(batchNormPass{do: (*batchNorm).gradient, x: dy, normalized: y, y: dx})
 	return nil
-}
-
-func (l *batchNorm) scale(j *batchNormPass, p channelPiece) {
-	l.view.affine(p, l.inverse, nil, j.x, j.y)
-}
-
-func (l *batchNorm) gradientSums(j *batchNormPass, p channelPiece) {
-	l.view.products(p, j.x, j.normalized)
-}
-
-func (l *batchNorm) gradient(j *batchNormPass, p channelPiece) {
-	if l.view.form == inRows {
-		dy := j.x[p.at : p.at+p.n]
-		dx, y := j.y[p.at:][:len(dy)], j.normalized[p.at:][:len(dy)]
-		m, d, inverse := l.meanDY[p.channel], l.meanDot[p.channel], l.inverse[p.channel]
-		for i, g := range dy {
-			dx[i] = (g - m - y[i]*d) * inverse
-		}
-		return
-	}
-	var mv, dv, iv channelVector
-	l.view.vector(&mv, l.meanDY, p)
-	l.view.vector(&dv, l.meanDot, p)
-	l.view.vector(&iv, l.inverse, p)
-	for at, left := p.at, p.n; left > 0; at, left = at+p.stride, left-p.width {
-		dy := j.x[at : at+min(p.width, left)]
-		dx, y := j.y[at:][:len(dy)], j.normalized[at:][:len(dy)]
-		mv, dv, iv := mv[:len(dy)], dv[:len(dy)], iv[:len(dy)]
-		for i, g := range dy {
-			dx[i] = (g - mv[i] - y[i]*dv[i]) * iv[i]
-		}
-	}
 }

@@ -48,16 +48,15 @@ type channelPiece struct {
 	part                 int // number of the piece among those with the same channels
 }
 
-// shape describes the blob b as outer × channels × inner. If it is Blocked, the
-// channels must be its own, or one, or as many as elements.
-func (v *channelView) shape(b *tensor.Blob, outer, channels, inner int) {
-	lanes := b.Layout() == tensor.Blocked && channels > 1 && channels == b.Dim(1)
+// shape describes a blob of outer × channels × inner elements; blocked says that
+// it lies in memory as tensor.Blocked has it.
+func (v *channelView) shape(outer, channels, inner int, blocked bool) {
 	if channels == 1 {
 		outer, inner = 1, outer*inner
 	}
 	v.outer, v.channels, v.inner = outer, channels, inner
 	switch {
-	case lanes:
+	case blocked:
 		v.form = inLanes
 		v.cut(inner, elemGrain/tensor.Lanes)
 		v.pieces = outer * (channels / tensor.Lanes) * v.segments
@@ -177,7 +176,7 @@ func (v *channelView) moments(p channelPiece, x []float32) {
 		return
 	}
 	x = x[p.at : p.at+p.n]
-	// Four sums, so that an addition need not wait for the one before.
+	// Two sums of each, so that an addition need not wait for the one before.
 	var s0, s1, q0, q1 float64
 	for len(x) >= 2 {
 		a, b := float64(x[0]), float64(x[1])
