@@ -16,8 +16,8 @@ const (
 	// lossChunk is the number of elements summed in one go. A sum is split by
 	// this, never by the number of threads.
 	lossChunk = 1 << 14
-	// logThreshold is what the losses that do not compute a softmax of their own
-	// take the logarithm of if a probability is less (Caffe's kLOG_THRESHOLD).
+	// logThreshold is what InfogainLoss and MultinomialLogisticLoss take the
+	// logarithm of if a probability is less (Caffe's kLOG_THRESHOLD).
 	logThreshold = float32(1e-20)
 )
 

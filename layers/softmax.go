@@ -57,17 +57,6 @@ func (l *softmax) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*t
 	return nil
 }
 
-// axisDims sees a blob as outer × channels × inner around one axis.
-type axisDims struct{ outer, channels, inner int }
-
-func dimsAround(b *tensor.Blob, axis int) (axisDims, error) {
-	a, err := b.Axis(axis)
-	if err != nil {
-		return axisDims{}, err
-	}
-	return axisDims{b.CountRange(0, a), b.Dim(a), b.CountFrom(a + 1)}, nil
-}
-
 // columns is the most neighbouring positions that are handled together, so that
 // memory is read in runs although the sums go along the axis.
 const columns = 64

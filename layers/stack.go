@@ -1,29 +1,9 @@
 package layers
 
 import (
-	"fmt"
-
 	"crema/internal/par"
 	"crema/tensor"
 )
-
-// axisOrOld returns the axis that a message gives as axis, which may be
-// negative, or under an older name as oldName, which may not. One of them is
-// nil, or both: then it is 1.
-func axisOrOld(b *tensor.Blob, axis *int32, oldName string, old *uint32) (int, error) {
-	switch {
-	case axis != nil && old != nil:
-		return 0, fmt.Errorf("give either axis or %s, the older name of it, not both", oldName)
-	case old != nil:
-		if int64(*old) >= int64(b.Axes()) {
-			return 0, fmt.Errorf("%s: axis %d out of range for a blob of shape %s", oldName, *old, tensor.FormatShape(b.Shape()))
-		}
-		return int(*old), nil
-	case axis != nil:
-		return b.Axis(int(*axis))
-	}
-	return b.Axis(1)
-}
 
 // A stack is how a blob, the whole, is made of parts one after another along an
 // axis: in memory, rows of the whole are a run of each part.
