@@ -365,7 +365,7 @@ func (p *probe) Close() error {
 func (p *probe) prepare() error {
 	nodes := p.net.Layers()
 	for _, n := range nodes {
-		if len(n.Bottoms) == 0 && len(n.Tops) > 0 && n.Tops[0].Axes() > 0 {
+		if graph.IsSource(n.Param) && len(n.Tops) > 0 && n.Tops[0].Axes() > 0 {
 			p.images = n.Tops[0].Dim(0)
 			break
 		}

@@ -37,7 +37,7 @@ func (p *probe) prepareInputs() error {
 		}
 	}
 	for _, n := range p.net.Layers() {
-		if len(n.Bottoms) > 0 || len(n.Tops) == 0 || n.Tops[0].CountFrom(min(1, n.Tops[0].Axes())) <= 1 {
+		if !graph.IsSource(n.Param) || len(n.Tops) == 0 || n.Tops[0].CountFrom(min(1, n.Tops[0].Axes())) <= 1 {
 			continue
 		}
 		in := &inputProbe{node: n, first: first, in: Input{Layer: n.Name, Blob: n.TopNames[0]}}

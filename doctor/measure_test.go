@@ -422,3 +422,32 @@ func (p *patient) caseWith(t *testing.T, sets ...string) *Case {
 	}
 	return c
 }
+
+// TestParameterIsNoInput: a Parameter has no bottoms, but is no data, and begins
+// as zeros.
+func TestParameterIsNoInput(t *testing.T) {
+	drawn(t, 20, 20)
+	text := netSpec{depth: 1, filler: `type: "msra"`, transform: scaled}.text()
+	text = strings.Replace(text, `layer { name: "images"`, `layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 1 dim: 10 } } }
+layer { name: "t" type: "Tile" bottom: "p" top: "t" tile_param { axis: 0 tiles: 10 } }
+layer { name: "images"`, 1)
+	text = strings.Replace(text, `layer { name: "loss"`, `layer { name: "sum" type: "Eltwise" bottom: "class" bottom: "t" top: "sum" }
+layer { name: "loss"`, 1)
+	text = strings.Replace(text, `bottom: "class" bottom: "label"`, `bottom: "sum" bottom: "label"`, 1)
+	write(t, "net.prototxt", text)
+	write(t, "solver.prototxt", smallSolver)
+	c, err := Open(Inputs{Solver: "solver.prototxt"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := c.Measure(MeasureOptions{Batches: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Images != 20 || len(m.Inputs) != 1 || m.Inputs[0].Layer != "images" {
+		t.Errorf("%d images, %d inputs, the first %q", m.Images, len(m.Inputs), m.Inputs[0].Layer)
+	}
+	if got := rulesOf(m.Findings()); strings.Contains(got, "constant-input") {
+		t.Errorf("findings %s", got)
+	}
+}

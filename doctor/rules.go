@@ -250,7 +250,7 @@ func behind(b *blob) []*layer {
 func dataOf(b *blob) *layer {
 	var found *layer
 	for _, l := range behind(b) {
-		if len(l.bottoms) == 0 {
+		if len(l.bottoms) == 0 && l.GetType() != "Parameter" {
 			if found != nil {
 				return nil
 			}

@@ -563,6 +563,12 @@ func (n *Node) stale() bool {
 	return false
 }
 
+// IsSource reports whether a layer brings data into its net: it has no bottoms,
+// and is no Parameter, which has none either.
+func IsSource(p *caffepb.LayerParameter) bool {
+	return len(p.Bottom) == 0 && p.GetType() != "Parameter"
+}
+
 // Layers returns the layers in the order they run.
 func (n *Net) Layers() []*Node { return n.nodes }
 

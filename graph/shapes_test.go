@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -127,4 +128,17 @@ func nonzero(b *tensor.Blob) bool {
 		}
 	}
 	return false
+}
+
+func TestIsSource(t *testing.T) {
+	n := build(t, images(1, 2, 2)+"layer { type: 'Parameter' name: 'p' top: 'p' }\n"+layer("ReLU", "r", "data", ""), caffepb.Phase_TRAIN, Options{})
+	var sources []string
+	for _, l := range n.Layers() {
+		if IsSource(l.Param) {
+			sources = append(sources, l.Name)
+		}
+	}
+	if !slices.Equal(sources, []string{"data", "label"}) {
+		t.Errorf("sources %q", sources)
+	}
 }

@@ -132,7 +132,7 @@ func (c *counter) add(n *graph.Node) {
 	for i, t := range n.Tops {
 		l.Tops = append(l.Tops, Blob{n.TopNames[i], t.Shape()})
 	}
-	if len(n.Bottoms) == 0 && n.Type != "Parameter" {
+	if graph.IsSource(n.Param) {
 		if len(c.info.Inputs) == 0 && len(l.Tops) > 0 && len(l.Tops[0].Shape) > 0 {
 			c.info.Batch = max(1, l.Tops[0].Shape[0])
 		}

@@ -360,7 +360,7 @@ func (s *Solver) initTrainNet() error {
 		return where(src, "train net", err)
 	}
 	for _, l := range s.net.Layers() {
-		if len(l.Bottoms) == 0 && len(l.Tops) > 0 && l.Tops[0].Axes() > 0 {
+		if graph.IsSource(l.Param) && len(l.Tops) > 0 && l.Tops[0].Axes() > 0 {
 			s.images = l.Tops[0].Dim(0) * int(p.GetIterSize())
 			break
 		}

@@ -165,7 +165,7 @@ type inputs struct {
 // there is none.
 func findInputs(net *graph.Net, path func(string) string) *inputs {
 	for _, l := range net.Layers() {
-		if len(l.Bottoms) > 0 || len(l.Tops) == 0 || l.Tops[0].Axes() != 4 {
+		if !graph.IsSource(l.Param) || len(l.Tops) == 0 || l.Tops[0].Axes() != 4 {
 			continue
 		}
 		p := l.Param.GetTransformParam()

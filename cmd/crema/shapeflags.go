@@ -133,7 +133,7 @@ func (n *netFile) info(phase caffepb.Phase) (*netinfo.Info, error) {
 // meant for it.
 func (n *netFile) hasSource(phase caffepb.Phase) bool {
 	kept, _, err := graph.Select(n.in(phase))
-	return err != nil || slices.ContainsFunc(kept, func(l *caffepb.LayerParameter) bool { return len(l.Bottom) == 0 })
+	return err != nil || slices.ContainsFunc(kept, graph.IsSource)
 }
 
 // show returns the phase to show: that of -phase, or TEST, or TRAIN if the net
