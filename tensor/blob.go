@@ -40,6 +40,37 @@ func (s *storage) slice(n int) []float32 {
 	return m[:n:n]
 }
 
+// place lets a [Placer] say where the memory is, for a blob of n elements.
+func (s *storage) place(n int, where Placer) error {
+	s.grow.Lock()
+	defer s.grow.Unlock()
+	var now []float32
+	if m := s.mem.Load(); m != nil {
+		now = *m
+	}
+	to, err := where(now, max(n, len(now)))
+	if err != nil {
+		return err
+	}
+	if len(to) < max(n, len(now)) {
+		panic("tensor: a Placer returned too little memory")
+	}
+	if len(to) == 0 || len(now) > 0 && &to[0] == &now[0] {
+		return nil
+	}
+	if n <= len(now) { // else the values are zeros from here on, as with slice
+		copy(to, now)
+	}
+	s.mem.Store(&to)
+	return nil
+}
+
+// A Placer decides where elements of blobs lie. It is given where they lie now,
+// nil if nowhere yet, and how many there must be room for, and returns now
+// itself or other memory of at least that many elements, all zero, that nothing
+// else uses.
+type Placer func(now []float32, n int) ([]float32, error)
+
 // A Blob is an array of values (data) and one of gradients (diff), both of the
 // same shape.
 type Blob struct {
@@ -192,6 +223,15 @@ func (b *Blob) ShareDiff(o *Blob) {
 	}
 	b.diff = o.diff
 }
+
+// PlaceData moves the values of b, which stay as they are, to where the placer
+// says, also for all blobs that share them: to memory that another process sees,
+// for one. Should they need more room later, they go to ordinary memory. An
+// error is the placer's; then nothing was moved.
+func (b *Blob) PlaceData(where Placer) error { return b.data.place(b.count, where) }
+
+// PlaceDiff is PlaceData for the gradients.
+func (b *Blob) PlaceDiff(where Placer) error { return b.diff.place(b.count, where) }
 
 // SharesData reports whether b and o use one storage for their values.
 func (b *Blob) SharesData(o *Blob) bool { return b.data == o.data }

@@ -16,7 +16,8 @@
 //
 // It is allocated, as zeros, when it is first asked for, so a net whose
 // gradients nobody wants does not pay for them. Two blobs may share one memory
-// (layers in place, Split, Flatten, shared parameters).
+// (layers in place, Split, Flatten, shared parameters). [Blob.PlaceData] moves it
+// to memory of the caller's.
 //
 // # Concurrency
 //
@@ -25,6 +26,7 @@
 // memory, as long as none changes it; so nets may share weights. Data, Set,
 // SetValues, Diff, Reshape, SetLayout and the Share methods are changes: nothing
 // else may use the blob, or for the first four those that share its memory,
-// meanwhile. Distinct elements of a slice may be written from several
-// goroutines.
+// meanwhile. Others may read, but not change, while the Place methods move: a
+// slice that they have keeps its values as long as its memory does. Distinct elements of
+// a slice may be written from several goroutines.
 package tensor
