@@ -28,6 +28,9 @@ type Options struct {
 	// ResolvePath maps paths of the prototxt to paths that can be opened; nil
 	// leaves them as they are.
 	ResolvePath func(string) string
+	// Dir is the folder of the prototxt, where Python layers are looked for; ""
+	// for none.
+	Dir string
 	// ShareParams makes layers use the parameters of the layers of the same
 	// name of another net instead of having their own (Caffe's
 	// ShareTrainedLayersWith).
@@ -192,8 +195,9 @@ func New(np *caffepb.NetParameter, o Options) (_ *Net, err error) {
 		Name:   np.GetName(),
 		log:    o.Log,
 		byName: map[string]int{},
-		ctx:    layers.Context{Phase: np.GetState().GetPhase(), Seed: o.Seed, Log: o.Log, ResolvePath: o.ResolvePath},
+		ctx:    layers.Context{Phase: np.GetState().GetPhase(), Seed: o.Seed, Log: o.Log, ResolvePath: o.ResolvePath, Dir: o.Dir},
 	}
+	n.ctx.Python = layers.NewPython(&n.ctx)
 	defer func() {
 		if err != nil {
 			n.Close()
@@ -762,7 +766,8 @@ func (n *Net) Waited() float64 {
 	return s
 }
 
-// Close stops the net's data layers. The net must not be used after.
+// Close stops the net's data layers and its Python process. The net must not be
+// used after.
 func (n *Net) Close() error {
 	var errs []error
 	for _, l := range n.nodes {
@@ -771,5 +776,6 @@ func (n *Net) Close() error {
 		}
 	}
 	n.nodes = nil
+	errs = append(errs, n.ctx.Python.Close())
 	return errors.Join(errs...)
 }

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 
+	"crema/internal/pylayer"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
 )
@@ -165,6 +166,11 @@ type Context struct {
 	// ResolvePath maps a path of a prototxt to one that can be opened (for
 	// --data-root); nil for none. Use Context.Path.
 	ResolvePath func(string) string
+	// Dir is the folder of the net's prototxt, "" if there is none.
+	Dir string
+	// Python runs the Python layers of the net; nil lets each have a process of
+	// its own.
+	Python *pylayer.Process
 }
 
 // Path maps a path of a prototxt to one that can be opened.

@@ -299,6 +299,18 @@ func (s *Solver) readNet(path string) (*caffepb.NetParameter, *prototxt.Source, 
 	return np, src, err
 }
 
+// dir returns the folder of the file that a net is read from; of the solver's if
+// it is written there.
+func (s *Solver) dir(src *prototxt.Source) string {
+	switch {
+	case src != nil:
+		return filepath.Dir(src.File)
+	case s.o.File != "":
+		return filepath.Dir(s.o.File)
+	}
+	return ""
+}
+
 func (s *Solver) edit(np *caffepb.NetParameter) (*caffepb.NetParameter, error) {
 	np = proto.CloneOf(np)
 	if _, err := prototxt.UpgradeNet(np); err != nil {
@@ -355,7 +367,7 @@ func (s *Solver) initTrainNet() error {
 		return err
 	}
 	mergeState(np, caffepb.Phase_TRAIN, p.TrainState)
-	s.net, err = graph.New(np, graph.Options{Seed: s.seed, Log: s.log, ResolvePath: s.o.ResolvePath})
+	s.net, err = graph.New(np, graph.Options{Seed: s.seed, Log: s.log, ResolvePath: s.o.ResolvePath, Dir: s.dir(src)})
 	if err != nil {
 		return where(src, "train net", err)
 	}
@@ -437,7 +449,7 @@ func (s *Solver) initTestNets() error {
 		}
 		mergeState(np, caffepb.Phase_TEST, over)
 		glog.Infof(s.log, "Creating test net (#%d) specified by %s", i, t.what)
-		n, err := graph.New(np, graph.Options{Seed: s.seed, Log: s.log, ResolvePath: s.o.ResolvePath, ShareParams: s.net})
+		n, err := graph.New(np, graph.Options{Seed: s.seed, Log: s.log, ResolvePath: s.o.ResolvePath, Dir: s.dir(pos), ShareParams: s.net})
 		if err != nil {
 			return where(pos, "test net", err)
 		}

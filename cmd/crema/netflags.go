@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -194,7 +195,7 @@ func (r *runEnv) loadNet(f *netFlags, phase caffepb.Phase, seed uint64) (*graph.
 	if err := r.sets.Unused(); err != nil {
 		return nil, err
 	}
-	net, err := graph.New(np, graph.Options{Seed: seed, Log: r.log.Logger, ResolvePath: r.roots.Resolve})
+	net, err := graph.New(np, graph.Options{Seed: seed, Log: r.log.Logger, ResolvePath: r.roots.Resolve, Dir: filepath.Dir(f.model)})
 	if err != nil {
 		return nil, graph.Locate(src, err)
 	}
