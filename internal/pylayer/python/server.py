@@ -38,6 +38,7 @@ ASKED = struct.Struct("<BHBH")  # role, index, diff, axes
 COUNT = struct.Struct("<H")
 
 OURS = "<crema>/"  # the names of crema's own files begin so
+IMPORTS = os.path.dirname(importlib.__file__)
 
 
 class Ended(Exception):
@@ -97,8 +98,6 @@ class Host(object):
 
     def add(self, blob):
         """Tells of a new parameter."""
-        if not self.setting_up:
-            raise RuntimeError("add_blob works in setup only: the net's parameters are settled then")
         self._ask(ADD, blob, False)
 
     def _ask(self, kind, blob, diff):
@@ -258,20 +257,21 @@ def failure(error, method, path):
     """Describes an exception for crema's error message."""
     most = 5
     frames = [f for f in traceback.extract_tb(error.__traceback__)
-              if not f.filename.startswith(OURS) and "importlib._bootstrap" not in f.filename]
-    calls = traceback.format_list(frames[-most:])
+              if not f.filename.startswith((OURS, IMPORTS, "<frozen importlib"))]
+    calls = ['  File "%s", line %d, in %s\n    %s' % (f.filename, f.lineno, f.name, f.line or "") for f in frames[-most:]]
     if len(frames) > most:
-        calls.insert(0, "  ... %d calls\n" % (len(frames) - most))
+        calls.insert(0, "  ... %d calls" % (len(frames) - most))
     lines = traceback.format_exception_only(type(error), error)
-    message = lines[-1].strip()
-    where = lines[:-1]  # a SyntaxError's place
-    if not isinstance(error, SyntaxError):
-        # The message may have several lines itself.
-        message, where = "".join(lines).strip(), []
+    if isinstance(error, SyntaxError):
+        message = lines[-1]  # the place comes first
+        calls += lines[:-1]
+    else:
+        message = "".join(lines)
+    message = message.strip().replace(" (%scaffe/__init__.py)" % OURS, "")
     return json.dumps({
         "method": method,
         "message": message,
-        "frames": calls + where,
+        "frames": calls,
         "hint": hint(error, path),
     }).encode("utf-8")
 

@@ -146,6 +146,8 @@ class BlobVec(list):
 
     def add_blob(self, *shape):
         """Adds a parameter, all zero: for setup."""
+        if not self._host.setting_up:
+            raise RuntimeError("add_blob works in setup only: the net's parameters are settled then")
         blob = Blob(self._host, 2, len(self))
         blob.reshape(*shape)
         self._host.add(blob)

@@ -1,0 +1,2 @@
+import caffe
+import a_package_that_nobody_has

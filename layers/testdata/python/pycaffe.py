@@ -1,0 +1,1 @@
+from caffe import a_thing

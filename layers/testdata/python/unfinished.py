@@ -1,0 +1,5 @@
+import caffe
+
+class Unfinished(caffe.Layer):
+    def forward(self, bottom, top:
+        pass
