@@ -168,3 +168,14 @@ class NoLayer(object):
 
 
 function = len
+
+
+class Pid(caffe.Layer):
+    """Prints the number of its process."""
+
+    def setup(self, bottom, top):
+        import os
+        print("this is process", os.getpid())
+
+    def reshape(self, bottom, top):
+        top[0].reshape(1)

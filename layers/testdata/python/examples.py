@@ -108,3 +108,17 @@ class Positive(caffe.Layer):
     def backward(self, top, propagate_down, bottom):
         bottom[0].diff[...] = 0
         bottom[0].diff[bottom[0].data > 0] = top[0].diff
+
+
+class Sigmoid(caffe.Layer):
+    """1 / (1 + exp(-x))."""
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].shape)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = 1 / (1 + np.exp(-bottom[0].data))
+
+    def backward(self, top, propagate_down, bottom):
+        y = top[0].data
+        bottom[0].diff[...] = top[0].diff * y * (1 - y)
