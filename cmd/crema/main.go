@@ -143,7 +143,9 @@ func usage(w io.Writer) {
 		}
 	}
 	fmt.Fprint(w, `
-environment variables, for comparisons:
+environment variables:
+  CREMA_PYTHON=PROGRAM            run Python layers in this python3, which must have numpy
+and for comparisons:
   CREMA_ISA=generic|avx2|avx512   use the kernels of this instruction set
   CREMA_CONV=NAME                 convolve by this algorithm where it can be
   CREMA_LAYOUT=nchw               keep all blobs in the order of files

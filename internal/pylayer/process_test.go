@@ -220,6 +220,32 @@ print("without an end", end="")
 	}
 }
 
+// TestModules runs the checks of testdata/old.py and pictures.py. What needs a
+// package that is not there says so.
+func TestModules(t *testing.T) {
+	for _, c := range []struct{ module, class, works, lacks string }{
+		{"old", "Old", "yaml.load works", "no yaml"},
+		{"pictures", "Pictures", "load_image works", "no pillow"},
+	} {
+		t.Run(c.module, func(t *testing.T) {
+			p, r := process(t)
+			param := filepath.Join(t.TempDir(), "picture.png")
+			if _, err := p.Load(pylayer.Spec{Module: c.module, Class: c.class, ParamStr: param}, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case slices.Contains(r.lines, c.lacks):
+				t.Skip("all but one check: " + c.lacks)
+			case !slices.Contains(r.lines, c.works):
+				t.Errorf("the log has %q", r.lines)
+			}
+		})
+	}
+}
+
 // TestDeath ends the process in the middle of a forward pass.
 func TestDeath(t *testing.T) {
 	for name, c := range map[string]struct{ statements, want string }{

@@ -237,9 +237,34 @@ def search_path(dirs):
     return first
 
 
+# Names that numpy 1.24 and 2 have no more, but layers of Caffe's time use.
+OLD_NUMPY = {"bool": bool, "int": int, "float": float, "complex": complex, "object": object, "str": str, "long": int,
+             "unicode": str, "float_": float, "Inf": float("inf"), "NaN": float("nan")}
+
+
+def restore_numpy():
+    for name, value in OLD_NUMPY.items():
+        if name not in np.__dict__:
+            setattr(np, name, value)
+
+
+def restore_yaml():
+    """Lets yaml.load do without the argument that PyYAML 6 wants."""
+    yaml = sys.modules.get("yaml")
+    if yaml is None or not hasattr(yaml, "load") or hasattr(yaml.load, "without_loader"):
+        return
+    strict = yaml.load
+
+    def load(stream, Loader=yaml.SafeLoader):
+        return strict(stream, Loader)
+    load.without_loader = True
+    yaml.load = load
+
+
 def load(spec):
     name, wanted = spec["module"], spec["layer"]
     module = importlib.import_module(name)
+    restore_yaml()
     if not hasattr(module, wanted):
         raise AttributeError("module %r (%s) has no class %r" % (name, getattr(module, "__file__", "built in"), wanted))
     made = getattr(module, wanted)
@@ -387,6 +412,7 @@ def main():
             python["missing"] = str(error)
             pipes.send(FAILED, json.dumps(python).encode("utf-8"))
             return
+        restore_numpy()
         host = Host(pipes)
         caffe = import_files(init["files"])
         caffe._caffe.types = init["types"]
