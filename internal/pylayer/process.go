@@ -83,7 +83,7 @@ func find() (string, error) {
 	if name == "" {
 		path, err := exec.LookPath("python3")
 		if err != nil {
-			return "", fmt.Errorf("Python layers need python3 with numpy, and PATH has no python3: %s", install)
+			return "", fmt.Errorf("layers in Python need python3 with numpy, and PATH has no python3: %s", install)
 		}
 		return path, nil
 	}
@@ -213,7 +213,7 @@ func (p *Process) greet() error {
 		if other := WithNumpy(p.python); other != "" {
 			where = "set " + EnvPython + "=" + other + ", which has it, or install it (" + said.Executable + " -m pip install numpy)"
 		}
-		return fmt.Errorf("Python layers need numpy, which %s (Python %s) cannot import (%s): %s", p.python, said.Python, said.Missing, where)
+		return fmt.Errorf("layers in Python need numpy, which %s (Python %s) cannot import (%s): %s", p.python, said.Python, said.Missing, where)
 	}
 	glog.Infof(p.o.Log, "Python layers run in %s (Python %s, numpy %s)", said.Executable, said.Python, said.Numpy)
 	return nil

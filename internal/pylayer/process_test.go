@@ -422,7 +422,7 @@ func TestNoPython(t *testing.T) {
 		p := pylayer.New(pylayer.Options{})
 		defer p.Close()
 		err := do2(p)
-		for _, want := range []string{"Python layers need numpy, which " + good + " (Python 3.", "cannot import (numpy is broken)", "-m pip install numpy", "CREMA_PYTHON"} {
+		for _, want := range []string{"layers in Python need numpy, which " + good + " (Python 3.", "cannot import (numpy is broken)", "-m pip install numpy", "CREMA_PYTHON"} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want one with %q", err, want)
 			}
