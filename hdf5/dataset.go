@@ -218,6 +218,49 @@ func (d *Dataset) ReadRows(dst []float32, first int) error {
 	return d.wrap(d.floats(dst, first*row))
 }
 
+// RowsApart reports whether any row can be read at the cost of its own size:
+// whether values are not stored in chunks.
+func (d *Dataset) RowsApart() bool { return d.store.chunked == nil }
+
+// ReadAll reads all elements as ReadFloats does, into new memory. It is an
+// error if the file stores far fewer than the shape says.
+func (d *Dataset) ReadAll() ([]float32, error) {
+	if err := d.substantial(); err != nil {
+		return nil, d.wrap(err)
+	}
+	v := make([]float32, d.count)
+	return v, d.ReadFloats(v)
+}
+
+// substantial reports whether the file stores enough values for it to be likely
+// that the shape is not a damaged one.
+func (d *Dataset) substantial() error {
+	const small = 1 << 24 // elements
+	k := d.store.chunked
+	if d.count <= small || d.store.compact != nil {
+		return nil
+	}
+	if k == nil {
+		if d.store.addr == undefined {
+			return damaged("%d elements, none of which were ever written", d.count)
+		}
+		return nil
+	}
+	if k.index == nil {
+		if err := d.loadIndex(); err != nil {
+			return err
+		}
+	}
+	total := 1
+	for _, g := range k.grid {
+		total *= g
+	}
+	if len(k.index) < total/2 {
+		return damaged("%d of %d chunks were never written", total-len(k.index), total)
+	}
+	return nil
+}
+
 // rowCount is the number of elements of a row.
 func (d *Dataset) rowCount() int {
 	n := 1

@@ -6,7 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+
+	"crema/internal/infile"
 )
 
 // Errors wrap one of these, or say what the operating system does.
@@ -51,16 +52,14 @@ type File struct {
 }
 
 // Open opens the file at path. Close it when done with it and its datasets.
-// Errors, here and later, name the path.
+// Errors, here and later, name the path; if it is no HDF5 file they say what it
+// is.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, err := infile.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = fmt.Errorf("%s: %w: it is not a regular file", path, ErrFormat)
-	}
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -68,6 +67,9 @@ func Open(path string) (*File, error) {
 	h, err := NewFile(path, f, st.Size())
 	if err != nil {
 		f.Close()
+		if k := infile.Sniff(path); errors.Is(err, ErrFormat) && k != infile.Unknown && k != infile.Empty {
+			err = fmt.Errorf("%q: %w but %s", path, ErrFormat, k)
+		}
 		return nil, err
 	}
 	h.c = f
@@ -80,9 +82,9 @@ func NewFile(name string, r io.ReaderAt, size int64) (*File, error) {
 	base, ok := findSignature(r, size)
 	if !ok {
 		if size == 0 {
-			return nil, fmt.Errorf("%s: %w: it is empty", name, ErrFormat)
+			return nil, fmt.Errorf("%q: %w: it is empty", name, ErrFormat)
 		}
-		return nil, fmt.Errorf("%s: %w", name, ErrFormat)
+		return nil, fmt.Errorf("%q: %w", name, ErrFormat)
 	}
 	f.base, f.size = base, uint64(size-base)
 	if err := f.superblock(); err != nil {
@@ -94,13 +96,13 @@ func NewFile(name string, r io.ReaderAt, size int64) (*File, error) {
 // Is reports whether the file at path is an HDF5 file, from its first bytes
 // and whatever its name is (libhdf5's H5Fis_hdf5).
 func Is(path string) (bool, error) {
-	f, err := os.Open(path)
+	f, err := infile.Open(path)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
 	st, err := f.Stat()
-	if err != nil || !st.Mode().IsRegular() {
+	if err != nil {
 		return false, err
 	}
 	_, ok := findSignature(f, st.Size())
@@ -137,7 +139,7 @@ func (f *File) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", f.name, err)
+	return fmt.Errorf("%q: %w", f.name, err)
 }
 
 // superblock reads versions 0 to 3 of the superblock.

@@ -242,7 +242,7 @@ func TestRefused(t *testing.T) {
 			kind error
 			want []string
 		}{
-			{types, "none", ErrNotFound, []string{"types_" + v + ".h5: /none: not found; the file has be_f2, be_f4", "more"}},
+			{types, "none", ErrNotFound, []string{"types_" + v + ".h5\": /none: not found; the file has be_f2, be_f4", "more"}},
 			{types, "x_bool", ErrUnsupported, []string{"/x_bool", "enumeration"}},
 			{types, "x_compound", ErrUnsupported, []string{"/x_compound", "compound"}},
 			{types, "x_null", ErrUnsupported, []string{"/x_null", "null"}},
@@ -284,8 +284,11 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s is HDF5: %v, %v", name, is, err)
 		}
 	}
-	if _, err := Open(dir); !errors.Is(err, ErrFormat) {
+	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "it is a folder") {
 		t.Errorf("a folder: %v", err)
+	}
+	if _, err := Open("../testdata/golden/runs/solver/sgd_step/init.caffemodel"); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "not an HDF5 file but a net with trained weights") {
+		t.Errorf("weights: %v", err)
 	}
 	if _, err := Open(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("nothing: %v", err)

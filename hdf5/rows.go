@@ -18,6 +18,7 @@ import (
 type RowWriter struct {
 	path string
 	sets []*rows
+	buf  []byte
 }
 
 // rows is a dataset of a RowWriter.
@@ -32,7 +33,7 @@ type rows struct {
 }
 
 // NewRowWriter returns a writer of the file at path. Nothing is written yet.
-func NewRowWriter(path string) *RowWriter { return &RowWriter{path: path} }
+func NewRowWriter(path string) *RowWriter { return &RowWriter{path: path, buf: make([]byte, 1<<16)} }
 
 // Append appends the rows of an array (its first axis) to the dataset of a
 // name, which begins with the first of them. All must have the same shape.
@@ -59,9 +60,9 @@ func (w *RowWriter) Append(name string, shape []int, v []float32) error {
 		w.sets = append(w.sets, s)
 	}
 	if !slices.Equal(s.row, shape[1:]) {
-		return fmt.Errorf("%s: rows of %s were of shape %v and are %v now", w.path, name, s.row, shape[1:])
+		return fmt.Errorf("%q: rows of %s were of shape %v and are %v now", w.path, name, s.row, shape[1:])
 	}
-	if err := WriteFloats(s.w, v); err != nil {
+	if err := writeFloats(s.w, v, w.buf); err != nil {
 		return err
 	}
 	s.n += shape[0]

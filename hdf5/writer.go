@@ -188,15 +188,17 @@ var (
 
 // WriteFloats writes floats as little-endian IEEE 754.
 func WriteFloats(w io.Writer, v []float32) error {
-	const piece = 1 << 14
-	buf := make([]byte, 0, 4*min(piece, len(v)))
+	return writeFloats(w, v, make([]byte, min(1<<16, 4*len(v))))
+}
+
+// writeFloats is WriteFloats by way of buf, which must not be empty if v is not.
+func writeFloats(w io.Writer, v []float32, buf []byte) error {
 	for len(v) > 0 {
-		n := min(piece, len(v))
-		buf = buf[:0]
-		for _, x := range v[:n] {
-			buf = le.AppendUint32(buf, math.Float32bits(x))
+		n := min(len(buf)/4, len(v))
+		for i, x := range v[:n] {
+			le.PutUint32(buf[4*i:], math.Float32bits(x))
 		}
-		if _, err := w.Write(buf); err != nil {
+		if _, err := w.Write(buf[:4*n]); err != nil {
 			return err
 		}
 		v = v[n:]

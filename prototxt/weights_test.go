@@ -307,7 +307,7 @@ func TestOpenWeightsErrors(t *testing.T) {
 		{"a net as text", []byte("layer {\n}"), "this is a net (prototxt)", ErrFormat},
 		{"a state", field(protowire.AppendVarint([]byte{8}, 3), 2, []byte("x.caffemodel")), "resume from it with --snapshot", ErrFormat},
 		{"a mean", field(field(nil, 5, floats(1)), 7, []byte{8, 1}), "this is a file of one blob", ErrFormat},
-		{"hdf5", []byte("\x89HDF\r\n\x1a\n\x00"), "a name that ends in .h5", ErrFormat},
+		{"hdf5", []byte("\x89HDF\r\n\x1a\n\x00"), "only the binary format can be read here", ErrFormat},
 		{"no layers", []byte{8, 1}, "it holds no layers", ErrFormat},
 		{"noise", []byte{0x0f, 1, 2}, "byte 0 cannot begin a field", ErrFormat},
 		{"groups in groups", deep, "groups are nested deeper than 100", ErrFormat},

@@ -81,11 +81,11 @@ var advice = map[pair]string{
 	{Weights, Solver}:      "weights are in a file that ends in .caffemodel",
 	{Weights, Gzip}:        "unpack it first (gunzip)",
 	{Weights, Archive}:     "unpack it first",
-	{Weights, HDF5}:        "HDF5 weights have a name that ends in .h5",
+	{Weights, HDF5}:        "only the binary format can be read here",
 
 	{SolverState, Weights}: "start from it with --weights, or give the .solverstate that was written with it",
 	{SolverState, Solver}:  "--snapshot takes the .solverstate of a run; give this file as --solver",
-	{SolverState, HDF5}:    "HDF5 states have a name that ends in .h5",
+	{SolverState, HDF5}:    "only the binary format can be read here",
 
 	{Net, Solver}:      "give the file that its field net names",
 	{Net, LabelMap}:    "the net is another file, such as train_val.prototxt or deploy.prototxt",
