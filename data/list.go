@@ -56,12 +56,9 @@ func (b *badLines) Error() string {
 func readList(from io.Reader) ([]ListedFile, error) {
 	var files []ListedFile
 	var bad badLines
-	r := bufio.NewReader(from)
-	switch b, _ := r.Peek(3); {
-	case string(b) == utf8BOM:
-		r.Discard(3)
-	case len(b) >= 2 && (string(b[:2]) == "\xff\xfe" || string(b[:2]) == "\xfe\xff"):
-		return nil, errors.New("the list is in UTF-16: save it as UTF-8")
+	r, err := textReader(from)
+	if err != nil {
+		return nil, err
 	}
 	for n := 1; ; n++ {
 		line, err := r.ReadString('\n')
@@ -85,6 +82,18 @@ func readList(from io.Reader) ([]ListedFile, error) {
 		return nil, &bad
 	}
 	return files, nil
+}
+
+// textReader returns a reader of a list, past a byte order mark of UTF-8.
+func textReader(from io.Reader) (*bufio.Reader, error) {
+	r := bufio.NewReader(from)
+	switch b, _ := r.Peek(3); {
+	case string(b) == utf8BOM:
+		r.Discard(3)
+	case len(b) >= 2 && (string(b[:2]) == "\xff\xfe" || string(b[:2]) == "\xfe\xff"):
+		return nil, errors.New("the list is in UTF-16: save it as UTF-8")
+	}
+	return r, nil
 }
 
 // parseListLine reads a line that does not end in white space.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 
+	"crema/hdf5"
 	"crema/internal/atomicfile"
 	"crema/internal/glog"
 	"crema/prototxt"
@@ -17,11 +18,14 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// LoadWeights copies the parameters of a .caffemodel file into the layers of
-// the same names (CopyWeights). The path is opened as it is.
+// LoadWeights copies the parameters of a .caffemodel or .caffemodel.h5 file,
+// told apart by what is in it, into the layers of the same names (CopyWeights).
+// The path is opened as it is.
 func (n *Net) LoadWeights(path string) error {
-	if strings.HasSuffix(path, ".h5") {
-		return fmt.Errorf("%s: HDF5 weights are not supported; convert them to a binary .caffemodel", path)
+	if is, err := hdf5.Is(path); err != nil {
+		return err
+	} else if is {
+		return n.loadHDF5(path)
 	}
 	np, err := prototxt.ReadWeights(path)
 	if err != nil {
@@ -59,8 +63,7 @@ func (n *Net) CopyWeights(np *caffepb.NetParameter) error {
 				return fmt.Errorf("layer %q, parameter %d: %w", l.Name, i, err)
 			}
 			if !shapeEquals(params[i], shape, legacy) {
-				return fmt.Errorf("cannot copy parameter %d of layer %q: its shape is %s in the file, %s in the net; to learn this layer's parameters from scratch rather than copy them, rename the layer",
-					i, l.Name, tensor.FormatShape(shape), tensor.FormatShape(params[i].Shape()))
+				return shapeMismatch(l, i, shape)
 			}
 			if c := max(len(p.Data), len(p.DoubleData)); c != params[i].Count() {
 				return fmt.Errorf("layer %q, parameter %d: holds %d values, its shape %d", l.Name, i, c, params[i].Count())
@@ -76,10 +79,21 @@ func (n *Net) CopyWeights(np *caffepb.NetParameter) error {
 	return nil
 }
 
+// shapeMismatch is the error of a file in which parameter i of a layer has
+// another shape.
+func shapeMismatch(l *Node, i int, stored []int) error {
+	return fmt.Errorf("cannot copy parameter %d of layer %q: its shape is %s in the file, %s in the net; to learn this layer's parameters from scratch rather than copy them, rename the layer",
+		i, l.Name, tensor.FormatShape(stored), tensor.FormatShape(l.Layer.Params()[i].Shape()))
+}
+
 // SaveWeights writes all layers with their parameters to a .caffemodel file
-// (Net::ToProto), with gradients if withDiff. The file appears whole or not at
-// all; values are streamed, so no second copy is made in memory.
+// (Net::ToProto) or, if its name ends in .h5, to an HDF5 file (Net::ToHDF5),
+// with gradients if withDiff. The file appears whole or not at all; values are
+// streamed, so no second copy is made in memory.
 func (n *Net) SaveWeights(path string, withDiff bool) error {
+	if isHDF5Name(path) {
+		return n.saveHDF5(path, withDiff)
+	}
 	return atomicfile.Write(path, func(w io.Writer) error { return n.writeProto(w, withDiff) })
 }
 

@@ -268,7 +268,6 @@ func TestRestoreErrors(t *testing.T) {
 		{"not a state", write("other.solverstate", []byte("\x40\x01")), `other.solverstate": not a`},
 		{"cut", write("cut.solverstate", b[:len(b)/2]), "cut.solverstate"},
 		{"another net", good, "has 6 history blobs"},
-		{"hdf5", "a.solverstate.h5", "HDF5"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := solver.New(sp, solver.Options{Snapshot: c.path, ResolvePath: inGolden})
@@ -305,7 +304,6 @@ func TestNewErrors(t *testing.T) {
 		{"average_loss", func(p *caffepb.SolverParameter) { p.AverageLoss = proto.Int32(0) }, "average_loss must be at least 1"},
 		{"layer", func(p *caffepb.SolverParameter) { p.NetParam.Layer[3].Type = proto.String("Relu") }, `layer "relu" (Relu): unknown layer type`},
 		{"weights", func(p *caffepb.SolverParameter) { p.Weights = []string{"none.caffemodel"} }, "none.caffemodel"},
-		{"hdf5", func(p *caffepb.SolverParameter) { p.SnapshotFormat = caffepb.SolverParameter_HDF5.Enum() }, "HDF5 is not supported"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			sp := parseSolver(t, busySolver)

@@ -7,9 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"crema/graph"
+	"crema/hdf5"
 	"crema/internal/atomicfile"
 	"crema/internal/glog"
 	"crema/prototxt"
@@ -21,11 +21,17 @@ import (
 
 // Snapshot writes PREFIX_iter_N.caffemodel and then PREFIX_iter_N.solverstate,
 // each to a temporary name, synced, renamed: a .solverstate that is there is
-// whole and so is its .caffemodel.
+// whole and so is its .caffemodel. With snapshot_format HDF5 their names end in
+// .h5.
 func (s *Solver) Snapshot() error {
 	base := fmt.Sprintf("%s_iter_%d", s.prefix, s.iter)
 	model, state := base+".caffemodel", base+".solverstate"
-	glog.Infof(s.log, "Snapshotting to binary proto file %s", model)
+	if s.asHDF5() {
+		model, state = model+".h5", state+".h5"
+		glog.Infof(s.log, "Snapshotting to HDF5 file %s", model)
+	} else {
+		glog.Infof(s.log, "Snapshotting to binary proto file %s", model)
+	}
 	if err := s.net.SaveWeights(model, s.p.GetSnapshotDiff()); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
@@ -38,6 +44,9 @@ func (s *Solver) Snapshot() error {
 	}
 	return nil
 }
+
+// asHDF5 reports whether snapshots are HDF5 files.
+func (s *Solver) asHDF5() bool { return s.p.GetSnapshotFormat() == caffepb.SolverParameter_HDF5 }
 
 // fieldHistory is SolverState.history.
 const fieldHistory = 3
@@ -71,6 +80,9 @@ func (s *Solver) resumeState() *caffepb.ResumeState {
 // saveState writes the .solverstate of the weights file model; histories are
 // streamed, so no second copy is made in memory.
 func (s *Solver) saveState(model, state string) error {
+	if s.asHDF5() {
+		return s.saveStateHDF5(model, state)
+	}
 	glog.Infof(s.log, "Snapshotting solver state to binary proto file %s", state)
 	head, err := proto.Marshal(&caffepb.SolverState{
 		Iter:        proto.Int32(int32(s.iter)),
@@ -102,10 +114,13 @@ func (s *Solver) saveState(model, state string) error {
 	return nil
 }
 
-// readState reads a .solverstate file.
+// readState reads a .solverstate or .solverstate.h5 file, told apart by what is
+// in it. The latter's histories stay in the file until restore.
 func readState(path string) (*caffepb.SolverState, error) {
-	if strings.HasSuffix(path, ".h5") {
-		return nil, fmt.Errorf("%s: HDF5 states are not supported", path)
+	if is, err := hdf5.Is(path); err != nil {
+		return nil, err
+	} else if is {
+		return readStateHDF5(path)
 	}
 	st := &caffepb.SolverState{}
 	if err := prototxt.ReadBinary(path, st); err != nil {
@@ -122,19 +137,14 @@ func readState(path string) (*caffepb.SolverState, error) {
 // window (SGDSolver::RestoreSolverStateFromBinaryProto). Weights whose path no
 // longer exists are looked for beside the state.
 func (s *Solver) restore(path string, st *caffepb.SolverState) error {
-	if len(st.History) != len(s.history) {
-		return fmt.Errorf("%s: has %d history blobs, this solver (%s, %d parameters) needs %d", path, len(st.History), s.p.GetType(), len(s.net.Params()), len(s.history))
+	restore := func() error { return s.restoreHistory(path, st) }
+	if is, err := hdf5.Is(path); err != nil {
+		return err
+	} else if is {
+		restore = func() error { return s.restoreHistoryHDF5(path) }
 	}
-	for i, h := range st.History {
-		b, err := graph.BlobFromProto(h)
-		if err != nil {
-			return fmt.Errorf("%s: history %d: %w", path, i, err)
-		}
-		if b.Count() != s.history[i].Count() {
-			return fmt.Errorf("%s: history %d has shape %s, the parameter %s", path, i, tensor.FormatShape(b.Shape()), tensor.FormatShape(s.history[i].Shape()))
-		}
-		copy(s.history[i].Data(), b.ReadData())
-		st.History[i] = nil
+	if err := restore(); err != nil {
+		return err
 	}
 	if st.LearnedNet != nil {
 		model, err := s.findWeights(path, st.GetLearnedNet())
@@ -154,6 +164,30 @@ func (s *Solver) restore(path string, st *caffepb.SolverState) error {
 		return nil
 	}
 	return s.restoreExact(path, r)
+}
+
+// restoreHistory copies the histories of the binary state read from path.
+func (s *Solver) restoreHistory(path string, st *caffepb.SolverState) error {
+	if n := len(st.History); n != len(s.history) {
+		return s.historyCount(path, n)
+	}
+	for i, h := range st.History {
+		b, err := graph.BlobFromProto(h)
+		if err != nil {
+			return fmt.Errorf("%s: history %d: %w", path, i, err)
+		}
+		if b.Count() != s.history[i].Count() {
+			return fmt.Errorf("%s: history %d has shape %s, the parameter %s", path, i, tensor.FormatShape(b.Shape()), tensor.FormatShape(s.history[i].Shape()))
+		}
+		copy(s.history[i].Data(), b.ReadData())
+		st.History[i] = nil
+	}
+	return nil
+}
+
+// historyCount is the error of a state with n histories where others are needed.
+func (s *Solver) historyCount(path string, n int) error {
+	return fmt.Errorf("%s: has %d history blobs, this solver (%s, %d parameters) needs %d", path, n, s.p.GetType(), len(s.net.Params()), len(s.history))
 }
 
 func (s *Solver) restoreExact(path string, r *caffepb.ResumeState) error {

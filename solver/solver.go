@@ -53,7 +53,8 @@ type Options struct {
 	// File is the path of the solver prototxt: snapshots go beside it if
 	// snapshot_prefix is not set.
 	File string
-	// Snapshot is the path of a .solverstate to resume from, Caffe's or ours;
+	// Snapshot is the path of a .solverstate or .solverstate.h5 to resume from,
+	// Caffe's or ours;
 	// the solver's weights field is then not used.
 	Snapshot string
 	// Log receives Caffe's log sentences; nil drops them.
@@ -197,6 +198,15 @@ func New(sp *caffepb.SolverParameter, o Options) (_ *Solver, err error) {
 	if err := s.initTrainNet(); err != nil {
 		return nil, err
 	}
+	if s.asHDF5() {
+		warning, err := s.net.CheckHDF5()
+		if err != nil {
+			return nil, err
+		}
+		if warning != "" {
+			glog.Warnf(s.log, "%s", warning)
+		}
+	}
 	if err := s.initTestNets(); err != nil {
 		return nil, err
 	}
@@ -243,8 +253,6 @@ func (s *Solver) check() error {
 		return fmt.Errorf("average_loss must be at least 1, it is %d", p.GetAverageLoss())
 	case p.GetIterSize() < 1:
 		return fmt.Errorf("iter_size must be at least 1, it is %d", p.GetIterSize())
-	case p.GetSnapshotFormat() == caffepb.SolverParameter_HDF5:
-		return errors.New("snapshot_format HDF5 is not supported; use BINARYPROTO")
 	case p.GetSnapshot() < 0 || p.GetDisplay() < 0 || p.GetTestInterval() < 0 || p.GetMaxIter() < 0:
 		return errors.New("max_iter, display, snapshot and test_interval must not be negative")
 	}
