@@ -305,6 +305,17 @@ func trainState(np *caffepb.NetParameter) *caffepb.NetParameter {
 		np.State = &caffepb.NetState{}
 	}
 	np.State.Phase = caffepb.Phase_TRAIN.Enum()
+	return withoutFiles(np)
+}
+
+// withoutFiles makes layers that write files consume their bottoms and do no
+// more: what they have written belongs to the user's own runs.
+func withoutFiles(np *caffepb.NetParameter) *caffepb.NetParameter {
+	for _, l := range np.Layer {
+		if l.GetType() == "HDF5Output" {
+			l.Type, l.Hdf5OutputParam = proto.String("Silence"), nil
+		}
+	}
 	return np
 }
 
@@ -331,11 +342,11 @@ func withoutNoise(np *caffepb.NetParameter) *caffepb.NetParameter {
 func quietSolver(sp *caffepb.SolverParameter, np *caffepb.NetParameter) *caffepb.SolverParameter {
 	sp = proto.CloneOf(sp)
 	sp.Net, sp.NetParam, sp.TrainNet = nil, nil, nil
-	sp.TrainNetParam = proto.CloneOf(np)
+	sp.TrainNetParam = withoutFiles(proto.CloneOf(np))
 	sp.TestNet, sp.TestNetParam, sp.TestIter, sp.TestState = nil, nil, nil, nil
 	sp.TestInterval, sp.Snapshot, sp.Display = nil, nil, nil
 	sp.SnapshotAfterTrain, sp.DebugInfo = proto.Bool(false), nil
-	sp.SnapshotPrefix = nil
+	sp.SnapshotPrefix, sp.SnapshotFormat = nil, nil
 	sp.AverageLoss = nil
 	if sp.GetRandomSeed() < 0 {
 		sp.RandomSeed = proto.Int64(1)

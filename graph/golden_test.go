@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"crema/graph"
+	"crema/hdf5"
 	"crema/layers"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
@@ -182,11 +183,53 @@ func runGolden(t *testing.T, dir string, np *caffepb.NetParameter, o graph.Optio
 	if err := net.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for got := range c.Files {
-		if !exists(got) {
-			t.Errorf("the net did not write %s", got)
-		}
+	for got, want := range c.Files {
+		compareHDF5(t, got, filepath.Join(dir, want), tol)
 	}
+}
+
+// compareHDF5 compares all datasets of two files of numbers.
+func compareHDF5(t *testing.T, got, want string, tol float64) {
+	t.Helper()
+	g, w := readHDF5(t, got), readHDF5(t, want)
+	for name, b := range w {
+		if g[name] == nil {
+			t.Errorf("%s: no dataset %s", got, name)
+			continue
+		}
+		compare(t, got+": "+name, g[name], b, false, tol)
+	}
+	if len(g) != len(w) || len(w) == 0 {
+		t.Errorf("%s: %d datasets, want %d", got, len(g), len(w))
+	}
+}
+
+// readHDF5 returns the datasets of a file by their paths.
+func readHDF5(t *testing.T, path string) map[string]*tensor.Blob {
+	t.Helper()
+	f, err := hdf5.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	root, err := f.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sets := map[string]*tensor.Blob{}
+	err = root.Walk(func(n hdf5.Node) error {
+		d, ok := n.(*hdf5.Dataset)
+		if !ok {
+			return nil
+		}
+		b := tensor.New(d.Shape()...)
+		sets[d.Path()] = b
+		return d.ReadFloats(b.Data())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sets
 }
 
 // fileName is how the recorded files spell the name of a blob or layer.

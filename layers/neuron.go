@@ -1,6 +1,8 @@
 package layers
 
 import (
+	"errors"
+
 	"crema/internal/par"
 	"crema/tensor"
 )
@@ -75,7 +77,7 @@ func (l *neuron) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*te
 		return nil
 	}
 	if l.backward == nil {
-		return refuseGradient(propagateDown)
+		return errors.New("has no gradient")
 	}
 	x := bottom[0]
 	if l.keepsBottom && x == top[0] {
