@@ -60,7 +60,7 @@ type args struct {
 // algorithms in order of preference.
 var algorithms = [...]algorithm{
 	{name: "1x1", accepts: func(s *Shape, _ Direction) bool { return pointwise(s) }, anyAxes: true, group: implicitGroup},
-	{name: "depthwise", accepts: depthwiseAccepts, fused: true, group: depthwiseGroup, whole: true},
+	{name: "depthwise", accepts: depthwiseAccepts, pays: depthwisePays, fused: true, group: depthwiseGroup, whole: true},
 	{name: "direct", accepts: directAccepts, pays: directPays, layouts: directLayouts, fused: true, group: directGroup},
 	{name: "winograd", accepts: winogradAccepts, pays: winogradPays, layouts: winogradLayouts, fused: true, group: winogradGroup, filters: winogradFilters},
 	{name: "implicit", accepts: func(s *Shape, d Direction) bool { return d != BackwardData || s.StrideH == 1 && s.StrideW == 1 }, layouts: unblocks, anyAxes: true, group: implicitGroup},

@@ -28,6 +28,14 @@ func depthwiseAccepts(s *Shape, _ Direction) bool {
 	return s.Group == s.C && s.K == s.C && s.C > 1
 }
 
+// depthwisePays leaves the gradient of the input of large strides to others:
+// most of what it multiplies then are the zeros between pixels, StrideH·StrideW
+// times as many products as there are. Kernels as wide as two strides, as they
+// enlarge an image, took as long as with col2im at 8×8.
+func depthwisePays(s *Shape, d Direction) bool {
+	return d != BackwardData || s.StrideH*s.StrideW < 64
+}
+
 // depthwise is the job of one call. Its source and target are x and y, or dy
 // and dx.
 type depthwise struct {

@@ -55,6 +55,21 @@ func TestDepthwiseChoice(t *testing.T) {
 	}
 }
 
+// TestDepthwiseLargeStride: what enlarges an image by a large factor is not done
+// with zeros between pixels, unless it is forced.
+func TestDepthwiseLargeStride(t *testing.T) {
+	s := Shape{N: 1, C: 3, H: 40, W: 32, K: 3, R: 16, S: 16, StrideH: 8, StrideW: 8, PadH: 4, PadW: 4, Group: 3}
+	for _, c := range []struct{ algorithm, forward, data string }{{"", "depthwise", "col2im"}, {"depthwise", "depthwise", "depthwise"}} {
+		p := plan(t, s, Options{Algorithm: c.algorithm})
+		if f, d := p.Algorithm(Forward), p.Algorithm(BackwardData); f != c.forward || d != c.data {
+			t.Errorf("forced %q: forward %s, backward-data %s", c.algorithm, f, d)
+		}
+		o := newOperands(p, kerneltest.Integers)
+		o.run(p)
+		reference(p, o).check(t, p, o, true)
+	}
+}
+
 func TestDepthwiseNoAllocations(t *testing.T) {
 	if race.Enabled {
 		t.Skip("the race detector allocates")

@@ -2,12 +2,17 @@ package layers
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
+	"crema/internal/kerneltest"
+	"crema/internal/par"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
 )
@@ -492,5 +497,44 @@ func TestRecurrentDebugInfo(t *testing.T) {
 	newLayer(t, ctx, recurrentText("LSTM", "debug_info: true"), blobs(tensor.New(4, 2, 5), going(4, 2)), 1)
 	if !strings.Contains(log.String(), "debug_info has no effect") {
 		t.Errorf("log: %s", log.String())
+	}
+}
+
+// BenchmarkLSTM has a character model's layer, one of few streams, and one of a
+// single stream.
+func BenchmarkLSTM(b *testing.B) {
+	for _, c := range []struct{ steps, streams, input, size int }{{50, 64, 256, 512}, {50, 8, 256, 512}, {100, 1, 128, 256}} {
+		x, cont := tensor.New(c.steps, c.streams, c.input), going(c.steps, c.streams)
+		for i := range x.Data() {
+			x.Data()[i] = float32(i*7919%1000)/500 - 1
+		}
+		p := &caffepb.LayerParameter{RecurrentParam: &caffepb.RecurrentParameter{
+			NumOutput: proto.Uint32(uint32(c.size)), WeightFiller: &caffepb.FillerParameter{Type: proto.String("xavier")}}}
+		l, err := newLSTM(p, testContext(train))
+		if err != nil {
+			b.Fatal(err)
+		}
+		bottom, top := blobs(x, cont), blobs(tensor.New())
+		if err := errors.Join(l.Setup(bottom, top), l.Reshape(bottom, top)); err != nil {
+			b.Fatal(err)
+		}
+		flops := 2 * 4 * float64(c.size) * float64(c.input+c.size) * float64(c.steps*c.streams)
+		name := fmt.Sprintf("T%d_N%d_K%d_D%d/", c.steps, c.streams, c.input, c.size)
+		b.Run(name+"forward", func(b *testing.B) {
+			for b.Loop() {
+				if err := l.Forward(bottom, top); err != nil {
+					b.Fatal(err)
+				}
+			}
+			kerneltest.ReportFlops(b, flops, par.Threads())
+		})
+		b.Run(name+"backward", func(b *testing.B) {
+			for b.Loop() {
+				if err := l.Backward(top, []bool{true, false}, bottom); err != nil {
+					b.Fatal(err)
+				}
+			}
+			kerneltest.ReportFlops(b, 2*flops, par.Threads())
+		})
 	}
 }
