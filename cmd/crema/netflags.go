@@ -114,7 +114,7 @@ func checkThreads(n int) error {
 	return nil
 }
 
-// start parses the arguments, opens the log and sets the number of threads.
+// start is startArgs of a command that takes flags only.
 func (f *netFlags) start(fs *flag.FlagSet, args []string, s stdio) (*runEnv, error) {
 	pos, err := parseFlags(fs, args)
 	if err != nil {
@@ -123,6 +123,22 @@ func (f *netFlags) start(fs *flag.FlagSet, args []string, s stdio) (*runEnv, err
 	if len(pos) > 0 {
 		return nil, usageError{fmt.Errorf("unexpected argument %q", pos[0])}
 	}
+	return f.begin(fs, s)
+}
+
+// startArgs parses the arguments, opens the log and sets the number of threads.
+// It returns the arguments that are not flags.
+func (f *netFlags) startArgs(fs *flag.FlagSet, args []string, s stdio) (*runEnv, []string, error) {
+	pos, err := parseFlags(fs, args)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := f.begin(fs, s)
+	return r, pos, err
+}
+
+// begin does what start does after the arguments were parsed.
+func (f *netFlags) begin(fs *flag.FlagSet, s stdio) (_ *runEnv, err error) {
 	if f.iterations != nil && *f.iterations < 1 {
 		return nil, usageError{fmt.Errorf("-iterations=%d: must be at least 1", *f.iterations)}
 	}
