@@ -134,16 +134,16 @@ func lstmGatesOf(act []float32, size, n, lo, hi int) lstmGates {
 // forward computes cells and hidden state from the cells before, and makes of
 // what the gates get what they let through; of f that times cont.
 func (a lstmGates) forward(cont float32, before, c, h []float32) {
-	sigmoids(a.i, a.i)
-	sigmoids(a.f, a.f)
-	sigmoids(a.o, a.o)
-	tanhs(a.g, a.g)
+	sigmoid(a.i, a.i)
+	sigmoid(a.f, a.f)
+	sigmoid(a.o, a.o)
+	tanh(a.g, a.g)
 	for j := range c {
 		f := cont * a.f[j]
 		a.f[j] = f
 		c[j] = float32(f*before[j]) + float32(a.i[j]*a.g[j])
 	}
-	tanhs(c, h)
+	tanh(c, h)
 	for j, o := range a.o {
 		h[j] *= o
 	}
@@ -154,7 +154,7 @@ func (a lstmGates) forward(cont float32, before, c, h []float32) {
 // dc is that of the cells, from elsewhere than the hidden state, and becomes that
 // of the cells before.
 func (a lstmGates) backward(d lstmGates, before, c, dh, later []float32, cont float32, dc []float32) {
-	tanhs(c, d.o)
+	tanh(c, d.o)
 	for j, dh := range dh {
 		if later != nil {
 			dh += float32(cont * later[j])

@@ -1,8 +1,6 @@
 package layers
 
 import (
-	"errors"
-
 	"crema/internal/par"
 	"crema/tensor"
 )
@@ -77,7 +75,7 @@ func (l *neuron) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*te
 		return nil
 	}
 	if l.backward == nil {
-		return errors.New("has no gradient")
+		return refuseGradient(propagateDown)
 	}
 	x := bottom[0]
 	if l.keepsBottom && x == top[0] {

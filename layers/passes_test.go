@@ -76,6 +76,24 @@ func checkPasses(t *testing.T, text string, bottom []*tensor.Blob, tops int, noG
 	}
 }
 
+// checkView checks that a layer's top shares values and gradients with its
+// bottom, also after that got others.
+func checkView(t *testing.T, text string) {
+	t.Helper()
+	x := randomBlob(1, 2, 3)
+	l, top := newLayer(t, testContext(train), text, blobs(x), 1)
+	other := randomBlob(2, 2, 3)
+	x.ShareData(other)
+	x.ShareDiff(other)
+	forward(t, l, blobs(x), top)
+	if !top[0].SharesData(x) {
+		t.Errorf("%s: the top has its own copy of the values", text)
+	}
+	top[0].Diff()[4] = 7
+	backward(t, l, blobs(x), top)
+	equal(t, text+" gradient", x.Diff(), 0, 0, 0, 0, 7, 0)
+}
+
 // checkBlocked compares a layer's passes on blocked blobs, bottoms and tops,
 // with those in NCHW order: values, gradients and parameters must be equal.
 func checkBlocked(t *testing.T, text string, bottom []*tensor.Blob, tops int) {

@@ -95,21 +95,14 @@ func (l *rnn) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tenso
 }
 
 func (l *rnn) output(lo, hi int) {
-	tanhs(l.o[lo:hi], l.o[lo:hi])
+	tanh(l.o[lo:hi], l.o[lo:hi])
 	copy(l.y[lo:hi], l.o[lo:hi])
 }
 
-func (l *rnn) outputBackward(lo, hi int) { tanhGradient(l.o[lo:hi], l.dy[lo:hi], l.do[lo:hi]) }
-
-// tanhGradient sets dx to the gradient of what y is the hyperbolic tangent of.
-func tanhGradient(y, dy, dx []float32) {
-	for i, v := range y {
-		dx[i] = dy[i] * (1 - float32(v*v))
-	}
-}
+func (l *rnn) outputBackward(lo, hi int) { tanhBackward(nil, l.o[lo:hi], l.dy[lo:hi], l.do[lo:hi]) }
 
 func rnnForward(l *recurrent, t, n, lo, hi int) {
-	tanhs(l.at(l.act, t, n, lo, hi), l.at(l.states[0], t+1, n, lo, hi))
+	tanh(l.at(l.act, t, n, lo, hi), l.at(l.states[0], t+1, n, lo, hi))
 	l.begin(t+1, n, lo, hi)
 }
 
@@ -121,5 +114,5 @@ func rnnBackward(l *recurrent, t, n, lo, hi int) {
 			d[i] += float32(cont * v)
 		}
 	}
-	tanhGradient(h, d, d)
+	tanhBackward(nil, h, d, d)
 }
