@@ -622,8 +622,11 @@ var more = []fault{
 	}},
 	{"tests after the end", "test-interval", nil, func(_ *testing.T, p *patient) { p.solve("test_interval: 5000") }},
 	{"TEST mirrored", "test-mirror", nil, func(_ *testing.T, p *patient) { p.data()[1].TransformParam.Mirror = proto.Bool(true) }},
-	{"a type of Caffe's that is not here", "type-not-here", []string{"not-in-the-loss"}, func(_ *testing.T, p *patient) {
-		p.insert(`name: "spp" type: "SPP" bottom: "pool1" top: "spp" spp_param { pyramid_height: 1 }`)
+	{"a type of Caffe's that is not here", "type-not-here", []string{"not-in-the-loss"}, func(t *testing.T, p *patient) {
+		// No real one: sooner or later it is here.
+		paramsOf["Missing"] = nil
+		t.Cleanup(func() { delete(paramsOf, "Missing") })
+		p.insert(`name: "m" type: "Missing" bottom: "pool1" top: "m"`)
 	}},
 	{"outputs for no label", "unused-outputs", nil, func(_ *testing.T, p *patient) { p.last().InnerProductParam.NumOutput = proto.Uint32(1000) }},
 	{"data not there", "source-missing", nil, func(_ *testing.T, p *patient) {
