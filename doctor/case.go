@@ -26,6 +26,8 @@ type Inputs struct {
 	// as in the solver's field; Snapshot a .solverstate that it resumes from.
 	// With either, fillers do not matter.
 	Weights, Snapshot string
+	// Load says how the files of Weights find their layers.
+	Load graph.LoadOptions
 	// Sets are changes to the solver and the nets (--set); nil for none.
 	Sets *prototxt.Overrides
 	// ResolvePath maps paths of the prototxt files to paths that can be opened;

@@ -42,7 +42,7 @@ func (c *Case) UnitVariance(path string, log *slog.Logger) (err error) {
 		sp = &caffepb.SolverParameter{}
 		sp.LrPolicy = proto.String("fixed")
 	}
-	sv, err := solver.New(quietSolver(sp, c.Train.Param), solver.Options{Log: log, ResolvePath: c.in.ResolvePath})
+	sv, err := solver.New(quietSolver(sp, c.Train.Param), solver.Options{Log: log, ResolvePath: c.in.ResolvePath, Load: c.in.Load})
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Train.File, err)
 	}

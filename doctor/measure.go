@@ -266,7 +266,7 @@ func (c *Case) newProbe(sp *caffepb.SolverParameter, np *caffepb.NetParameter, o
 		if c.in.Weights != "" {
 			sp.Weights = []string{c.in.Weights}
 		}
-		if p.sv, err = solver.New(sp, solver.Options{Log: o.Log, ResolvePath: c.in.ResolvePath, Snapshot: c.in.Snapshot,
+		if p.sv, err = solver.New(sp, solver.Options{Log: o.Log, ResolvePath: c.in.ResolvePath, Load: c.in.Load, Snapshot: c.in.Snapshot,
 			OnIteration: func(q solver.Progress) { p.m.Rate = Number(q.Rate) }}); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Train.File, err)
 		}
@@ -288,7 +288,7 @@ func (c *Case) newProbe(sp *caffepb.SolverParameter, np *caffepb.NetParameter, o
 	}
 	if sp == nil && c.in.Weights != "" {
 		p.m.Trained = true
-		if err := p.net.Finetune(c.in.Weights); err != nil {
+		if err := p.net.Finetune(c.in.Weights, c.in.Load); err != nil {
 			return nil, err
 		}
 	}

@@ -594,7 +594,7 @@ func (t *trying) train(tr *Trial, seed int64, iterations int, keep bool) (r *Run
 	t.snapshot++
 	sp.SnapshotPrefix = proto.String(filepath.Join(t.dir, fmt.Sprintf("run%d", t.snapshot)))
 	model, state := "", ""
-	o := solver.Options{Log: t.o.Log, ResolvePath: t.c.in.ResolvePath, Snapshot: r.state,
+	o := solver.Options{Log: t.o.Log, ResolvePath: t.c.in.ResolvePath, Load: t.c.in.Load, Snapshot: r.state,
 		Watch: solver.Watch{Snapshotted: func(_ int, m, s string) { model, state = m, s }},
 		Action: func() solver.Action {
 			if r.Ended != "" || t.ctx.Err() != nil || time.Now().After(t.limit) {

@@ -10,8 +10,6 @@ import (
 
 	"crema/hdf5"
 	"crema/internal/atomicfile"
-	"crema/internal/glog"
-	"crema/tensor"
 )
 
 // isHDF5Name reports whether a path is of those whose files are HDF5 when they
@@ -112,7 +110,7 @@ func (n *Net) addHDF5(b *hdf5.Builder, in string, l *Node) error {
 		switch {
 		case in == "diff":
 			b.Floats(p.Shape(), p.Gradients(), at...)
-		case n.owns(l, i):
+		case l.owns(i):
 			b.Floats(p.Shape(), p.Values(), at...)
 		}
 	}
@@ -123,37 +121,23 @@ func (n *Net) addHDF5(b *hdf5.Builder, in string, l *Node) error {
 	return nil
 }
 
-// owns reports whether parameter i of a layer is its own, not one that it
-// shares by name with a layer before it.
-func (n *Net) owns(l *Node, i int) bool {
-	return slices.ContainsFunc(n.params, func(p *Param) bool { return p.Owner == l && p.Index == i })
-}
+// maxParams is more parameters than any layer has.
+const maxParams = 1 << 10
 
-// loadHDF5 copies the parameters of a .caffemodel.h5 file into the layers of
-// the same names (Net::CopyTrainedLayersFromHDF5), straight into their places.
-// Nothing was copied if a number or shape of parameters is wrong; where values
-// cannot be read some may be.
-func (n *Net) loadHDF5(path string) error {
-	f, err := hdf5.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+// hdf5Source returns the layers of an open .caffemodel.h5 file
+// (Net::CopyTrainedLayersFromHDF5), which is read when the blobs are.
+func hdf5Source(f *hdf5.File) (*weightsSource, error) {
 	root, err := f.Root()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	data, err := root.Group("data")
 	if errors.Is(err, hdf5.ErrNotFound) {
-		return fmt.Errorf("not the weights of a net%s: %w", hdf5Instead(root), err)
+		return nil, fmt.Errorf("not the weights of a net%s: %w", hdf5Instead(root), err)
 	} else if err != nil {
-		return err
+		return nil, err
 	}
-	type copying struct {
-		dst *tensor.Blob
-		src *hdf5.Dataset
-	}
-	var todo []copying
+	src := &weightsSource{}
 	seen := map[string]bool{}
 	err = data.Walk(func(o hdf5.Node) error {
 		g, ok := o.(*hdf5.Group)
@@ -169,44 +153,26 @@ func (n *Net) loadHDF5(path string) error {
 		if err != nil {
 			return err
 		}
-		l := n.node(name)
-		if l == nil {
-			if len(stored) > 0 || groups == 0 { // else it is but the beginning of names
-				glog.Infof(n.log, "Ignoring source layer %s", name)
-			}
-			return nil
+		if len(stored) == 0 && groups > 0 {
+			return nil // but the beginning of names
 		}
-		params := l.Layer.Params()
-		if len(stored) > len(params) {
-			return fmt.Errorf("%q: layer %q has %d parameters, in the file %d", path, name, len(params), len(stored))
-		}
-		for i, p := range params {
-			d := stored[i]
-			if d == nil {
-				if !n.owns(l, i) {
-					continue
-				}
-				return fmt.Errorf("%q: layer %q has %d parameters, in the file it has %d and none of the name %q", path, name, len(params), len(stored), strconv.Itoa(i))
+		l := sourceLayer{name: name, sparse: true}
+		for i, d := range stored {
+			if i >= maxParams {
+				return fmt.Errorf("layer %q has a parameter of number %d", name, i)
 			}
-			if !slices.Equal(d.Shape(), p.Shape()) {
-				return fmt.Errorf("%q: %w", path, shapeMismatch(l, i, d.Shape()))
+			for len(l.blobs) <= i {
+				l.blobs = append(l.blobs, sourceBlob{})
 			}
+			l.blobs[i] = sourceBlob{shape: d.Shape(), count: d.Count(), read: d.ReadFloats}
 			if !d.IsNumber() {
-				return fmt.Errorf("%q: %s is of type %s, not numbers", path, d.Path(), d.Type())
+				l.blobs[i].bad = fmt.Errorf("%s is of type %s, not numbers", d.Path(), d.Type())
 			}
-			todo = append(todo, copying{p, d})
 		}
+		src.layers = append(src.layers, l)
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	for _, c := range todo {
-		if err := c.src.ReadFloats(c.dst.Data()); err != nil {
-			return err
-		}
-	}
-	return nil
+	return src, err
 }
 
 // storedParams returns the parameters in a layer's group, by their numbers, and

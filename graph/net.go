@@ -107,9 +107,11 @@ type Node struct {
 	// give a blob to several others (a Split).
 	Inserted bool
 
-	index      int  // in the NetParameter
-	idle       bool // another layer does the work of this one
-	added      bool // by a pass: not a layer of Caffe's net
+	owners     []*Param // of each of the layer's parameters
+	borrowed   bool     // the parameters are another net's
+	index      int      // in the NetParameter
+	idle       bool     // another layer does the work of this one
+	added      bool     // by a pass: not a layer of Caffe's net
 	bottomIDs  []int
 	topIDs     []int
 	seenShapes [][]int // of the bottoms at the last Reshape
@@ -154,6 +156,7 @@ type Net struct {
 	outputs   []int
 	weights   []float32 // loss weight of each blob
 	params    []*Param
+	partner   *Net // Options.ShareParams
 	unshared  bool // some layer with parameters is not in Options.ShareParams
 	debugInfo bool
 	mayFuse   bool // nothing forbids it
@@ -192,10 +195,11 @@ func New(np *caffepb.NetParameter, o Options) (_ *Net, err error) {
 		return nil, err
 	}
 	n := &Net{
-		Name:   np.GetName(),
-		log:    o.Log,
-		byName: map[string]int{},
-		ctx:    layers.Context{Phase: np.GetState().GetPhase(), Seed: o.Seed, Log: o.Log, ResolvePath: o.ResolvePath, Dir: o.Dir},
+		Name:    np.GetName(),
+		log:     o.Log,
+		byName:  map[string]int{},
+		partner: o.ShareParams,
+		ctx:     layers.Context{Phase: np.GetState().GetPhase(), Seed: o.Seed, Log: o.Log, ResolvePath: o.ResolvePath, Dir: o.Dir},
 	}
 	n.ctx.Python = layers.NewPython(&n.ctx)
 	defer func() {
@@ -413,6 +417,7 @@ func (b *builder) addParams(n *Node, l *caffepb.LayerParameter, shared *Node) er
 			}
 			p.ShareData(theirs[i])
 		}
+		n.borrowed = true
 	} else if len(blobs) > 0 {
 		b.unshared = true
 	}
@@ -433,11 +438,13 @@ func (b *builder) addParams(n *Node, l *caffepb.LayerParameter, shared *Node) er
 			if err := b.shareParam(own, blob, spec); err != nil {
 				return err
 			}
+			n.owners = append(n.owners, own.param)
 			continue
 		}
 		p := &Param{Blob: blob, LRMult: spec.GetLrMult(), DecayMult: spec.GetDecayMult(),
 			Layer: n.Name, Name: n.ParamNames[i], Owner: n, Index: i, hasLR: spec.LrMult != nil, hasDecay: spec.DecayMult != nil}
 		b.params = append(b.params, p)
+		n.owners = append(n.owners, p)
 		if name != "" {
 			b.owners[name] = owner{n, i, p}
 		}

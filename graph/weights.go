@@ -5,86 +5,14 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 
-	"crema/hdf5"
 	"crema/internal/atomicfile"
-	"crema/internal/glog"
-	"crema/prototxt"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
-
-// LoadWeights copies the parameters of a .caffemodel or .caffemodel.h5 file,
-// told apart by what is in it, into the layers of the same names (CopyWeights).
-// The path is opened as it is.
-func (n *Net) LoadWeights(path string) error {
-	if is, err := hdf5.Is(path); err != nil {
-		return err
-	} else if is {
-		return n.loadHDF5(path)
-	}
-	np, err := prototxt.ReadWeights(path)
-	if err != nil {
-		return err
-	}
-	if err := n.CopyWeights(np); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
-}
-
-// CopyWeights copies parameters from the layers of np into the layers of the
-// same names; layers that this net lacks are skipped with a log line. A
-// different number or shape of parameters is an error that names the layer and
-// both shapes, and then nothing was copied (Net::CopyTrainedLayersFrom).
-func (n *Net) CopyWeights(np *caffepb.NetParameter) error {
-	type copying struct {
-		dst *tensor.Blob
-		src *caffepb.BlobProto
-	}
-	var todo []copying
-	for _, src := range np.Layer {
-		l := n.node(src.GetName())
-		if l == nil {
-			glog.Infof(n.log, "Ignoring source layer %s", src.GetName())
-			continue
-		}
-		params := l.Layer.Params()
-		if len(params) != len(src.Blobs) {
-			return fmt.Errorf("layer %q has %d parameters, in the file %d", l.Name, len(params), len(src.Blobs))
-		}
-		for i, p := range src.Blobs {
-			shape, legacy, err := protoShape(p)
-			if err != nil {
-				return fmt.Errorf("layer %q, parameter %d: %w", l.Name, i, err)
-			}
-			if !shapeEquals(params[i], shape, legacy) {
-				return shapeMismatch(l, i, shape)
-			}
-			if c := max(len(p.Data), len(p.DoubleData)); c != params[i].Count() {
-				return fmt.Errorf("layer %q, parameter %d: holds %d values, its shape %d", l.Name, i, c, params[i].Count())
-			}
-			todo = append(todo, copying{params[i], p})
-		}
-	}
-	for _, c := range todo {
-		if err := copyValues(c.dst.Data(), c.src.Data, c.src.DoubleData, "data"); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// shapeMismatch is the error of a file in which parameter i of a layer has
-// another shape.
-func shapeMismatch(l *Node, i int, stored []int) error {
-	return fmt.Errorf("cannot copy parameter %d of layer %q: its shape is %s in the file, %s in the net; to learn this layer's parameters from scratch rather than copy them, rename the layer",
-		i, l.Name, tensor.FormatShape(stored), tensor.FormatShape(l.Layer.Params()[i].Shape()))
-}
 
 // SaveWeights writes all layers with their parameters to a .caffemodel file
 // (Net::ToProto) or, if its name ends in .h5, to an HDF5 file (Net::ToHDF5),
@@ -217,19 +145,6 @@ func writeFloats(w io.Writer, num protowire.Number, v []float32) error {
 			return err
 		}
 		v = v[n:]
-	}
-	return nil
-}
-
-// Finetune loads a comma-separated list of .caffemodel files in order, each
-// mapped by Options.ResolvePath, as the solver field weights means it.
-func (n *Net) Finetune(list string) error {
-	for f := range strings.SplitSeq(list, ",") {
-		f = strings.TrimSpace(f)
-		glog.Infof(n.log, "Finetuning from %s", f)
-		if err := n.LoadWeights(n.ctx.Path(f)); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -72,6 +72,8 @@ type Options struct {
 	OnIteration func(Progress)
 	// Watch is told what happens in between.
 	Watch Watch
+	// Load says how the files of the weights field find their layers.
+	Load graph.LoadOptions
 	// OnNaN says what to do when a loss goes wrong.
 	OnNaN OnNaN
 	// NoFuse keeps layers from updating their parameters within the backward
@@ -389,12 +391,10 @@ func (s *Solver) initTrainNet() error {
 }
 
 func (s *Solver) finetune(n *graph.Net) error {
-	for _, w := range s.p.Weights {
-		if err := n.Finetune(w); err != nil {
-			return err
-		}
+	if len(s.p.Weights) == 0 {
+		return nil
 	}
-	return nil
+	return n.Finetune(strings.Join(s.p.Weights, ","), s.o.Load)
 }
 
 // where names the place in a file (or, without one, the net) an error is in.

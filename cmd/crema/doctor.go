@@ -77,7 +77,7 @@ func runDoctor(args []string, s stdio) (err error) {
 	if err := e.check(*try, in.Solver); err != nil {
 		return usageError{err}
 	}
-	in.Weights, in.Sets, in.ResolvePath = f.weights, r.sets, r.roots.Resolve
+	in.Weights, in.Load, in.Sets, in.ResolvePath = f.weights, r.load, r.sets, r.roots.Resolve
 	in.Level, in.Stages = f.level, splitList(f.stage)
 	var log *slog.Logger
 	if f.log.v > 0 {
@@ -217,6 +217,12 @@ func (e *experimentFlags) options(f *netFlags, in doctor.Inputs, log *slog.Logge
 	}
 	if f.weights != "" {
 		args = append(args, "--weights="+f.weights)
+	}
+	for _, m := range f.weightsMap {
+		args = append(args, "--weights-map", m)
+	}
+	if f.weightsAny {
+		args = append(args, "--weights-any")
 	}
 	return doctor.TryOptions{
 		Budget: time.Duration(e.budget * float64(time.Minute)), Seeds: e.seeds, Images: e.images, Crop: e.crop, Variants: e.parsed, Args: args,

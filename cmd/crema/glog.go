@@ -184,6 +184,8 @@ var caffeNames = map[string]string{
 	"graph/filter.go":    "net.cpp",
 	"graph/debug.go":     "net.cpp",
 	"graph/weights.go":   "net.cpp",
+	"graph/load.go":      "net.cpp",
+	"graph/loaded.go":    "net.cpp",
 	"solver/snapshot.go": "solver.cpp",
 	"data/loader.go":     "data_layer.cpp",
 	"layers/data.go":     "data_layer.cpp",

@@ -21,7 +21,8 @@ type netFlags struct {
 	model, weights, phase, stage, gpu string
 	level, threads                    int
 	iterations                        *int // the default differs between commands
-	sets, roots                       listFlag
+	sets, roots, weightsMap           listFlag
+	weightsAny                        bool
 	log                               *logFlags
 	ignored                           []string
 }
@@ -30,6 +31,8 @@ type netFlags struct {
 func addRunFlags(fs *flag.FlagSet) *netFlags {
 	f := &netFlags{log: addLogFlags(fs)}
 	fs.StringVar(&f.weights, "weights", "", "trained weights: `files`, separated by commas")
+	fs.BoolVar(&f.weightsAny, "weights-any", false, "go on if nothing in a file of -weights has the name of a layer with parameters")
+	fs.Var(&f.weightsMap, "weights-map", "`LAYER=OTHER,…`: layers of the net take their parameters from these layers of the -weights files, also in another shape of as many values (fc6_conv=fc6); LAYER= takes nothing; repeatable")
 	fs.IntVar(&f.level, "level", 0, "network level")
 	fs.StringVar(&f.stage, "stage", "", "network `stages`, separated by commas (not to be confused with phase)")
 	fs.StringVar(&f.gpu, "gpu", "", "accepted for Caffe's sake; the CPU is used")
@@ -97,6 +100,7 @@ type runEnv struct {
 	console *console
 	log     *runLog
 	sets    *prototxt.Overrides
+	load    graph.LoadOptions
 	roots   prototxt.Roots
 }
 
@@ -155,6 +159,9 @@ func (f *netFlags) begin(fs *flag.FlagSet, s stdio) (_ *runEnv, err error) {
 	if r.roots, err = prototxt.ParseRoots(f.roots); err != nil {
 		return nil, usageError{err}
 	}
+	if r.load, err = f.loadOptions(); err != nil {
+		return nil, usageError{err}
+	}
 	if r.log, err = f.log.open(r.console); err != nil {
 		return nil, err
 	}
@@ -167,6 +174,28 @@ func (f *netFlags) begin(fs *flag.FlagSet, s stdio) (_ *runEnv, err error) {
 		}
 	})
 	return r, nil
+}
+
+// errMapAlone says that -weights-map is of no use.
+var errMapAlone = usageError{errors.New("-weights-map says where weights go, and there is no -weights")}
+
+// loadOptions reads -weights-any and -weights-map.
+func (f *netFlags) loadOptions() (graph.LoadOptions, error) {
+	o := graph.LoadOptions{Any: f.weightsAny, From: map[string]string{}}
+	for _, m := range f.weightsMap {
+		for _, pair := range splitList(m) {
+			to, from, ok := strings.Cut(pair, "=")
+			old, given := o.From[to]
+			switch {
+			case !ok || to == "":
+				return o, fmt.Errorf("-weights-map %s: want LAYER=OTHER: a layer of the net and one of the weights", pair)
+			case given && old != from:
+				return o, fmt.Errorf("-weights-map: layer %q is given both %q and %q", to, old, from)
+			}
+			o.From[to] = from
+		}
+	}
+	return o, nil
 }
 
 // Close closes the log; err is what the command ended with, which it returns.
@@ -215,10 +244,18 @@ func (r *runEnv) loadNet(f *netFlags, phase caffepb.Phase, seed uint64) (*graph.
 	if err != nil {
 		return nil, graph.Locate(src, err)
 	}
+	var files []string
 	for _, w := range splitList(f.weights) {
-		if err := net.LoadWeights(r.roots.Resolve(w)); err != nil {
-			return nil, errors.Join(err, net.Close())
-		}
+		files = append(files, r.roots.Resolve(w))
+	}
+	switch {
+	case len(files) > 0:
+		err = net.LoadFiles(files, r.load)
+	case len(r.load.From) > 0:
+		err = errMapAlone
+	}
+	if err != nil {
+		return nil, errors.Join(err, net.Close())
 	}
 	return net, nil
 }

@@ -69,13 +69,16 @@ func runTrain(args []string, s stdio) (err error) {
 		return err
 	}
 	r.applyTrainFlags(sp, f)
+	if len(sp.Weights) == 0 && len(r.load.From) > 0 {
+		return errMapAlone
+	}
 	r.useCPU(f.gpu, sp)
 
 	sig := watchSignals(onInt, onHup, r.noteSignal, r.abort)
 	defer sig.Close()
 	var bar *progress
 	o := solver.Options{
-		File: *file, Snapshot: *snapshot, Log: r.log.Logger, ResolvePath: r.roots.Resolve, EditNet: r.sets.ApplyNet,
+		File: *file, Snapshot: *snapshot, Log: r.log.Logger, ResolvePath: r.roots.Resolve, Load: r.load, EditNet: r.sets.ApplyNet,
 		Action: sig.poll, OnNaN: nan,
 		OnIteration: func(p solver.Progress) {
 			bar.update(p.Iter, p.Smoothed, p.Images, p.Seconds)

@@ -59,6 +59,7 @@ func TestOf(t *testing.T) {
 		{"label map", []byte("item {\n  name: \"none\"\n label: 0 }"), LabelMap},
 		{"only a name", []byte("name: \"x\"\n"), Text},
 		{"list", []byte("a b.jpg 3\nc.jpg -1\nd.jp"), List},
+		{"a program", []byte("package x\n\nvar layer = map[int]int{layer: 1}\n"), Text},
 		{"a field", []byte("max_itr: 1\n"), Text},
 		{"python", []byte("import caffe\nnet = 1\n"), Python},
 		{"json", []byte("{\"layer\": 1}"), JSON},

@@ -310,9 +310,9 @@ func ofText(s string) Kind {
 
 // topFields returns the kind of prototxt that s begins like, by the names
 // outside of braces that are followed by a colon or a brace; Unknown if there
-// is none that decides.
+// is none that decides, or if the first word is no such name.
 func topFields(s string) Kind {
-	depth := 0
+	depth, first := 0, true
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '#':
@@ -335,12 +335,16 @@ func topFields(s string) Kind {
 				j++
 			}
 			rest := strings.TrimLeft(s[j:], " \t\r\n")
-			if depth == 0 && (strings.HasPrefix(rest, ":") || strings.HasPrefix(rest, "{")) {
-				if k, ok := fieldKinds[s[i:j]]; ok {
-					return k
-				}
+			field := strings.HasPrefix(rest, ":") || strings.HasPrefix(rest, "{")
+			if first && !field {
+				return Unknown
 			}
-			i = j - 1
+			if k, ok := fieldKinds[s[i:j]]; ok && field && depth == 0 {
+				return k
+			}
+			i, first = j-1, false
+		case first && c > ' ':
+			return Unknown
 		}
 	}
 	return Unknown
