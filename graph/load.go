@@ -310,10 +310,11 @@ func countError(n *Node, from *sourceLayer) error {
 	params := n.Layer.Params()
 	theirs, ours := from.shapes(), []string(nil)
 	why := ""
+	biased := slices.Contains([]string{"Convolution", "Deconvolution", "InnerProduct", "Embed", "Scale"}, n.Type)
 	switch {
-	case len(theirs) == 2 && len(params) == 1:
+	case biased && len(theirs) == 2 && len(params) == 1:
 		why = "; the net's has bias_term: false, the file's a bias: set bias_term: true"
-	case len(theirs) == 1 && len(params) == 2:
+	case biased && len(theirs) == 1 && len(params) == 2:
 		why = "; the net's has a bias, the file's none: set bias_term: false"
 	case len(theirs) == 0:
 		why = "; the file has no values for it"
