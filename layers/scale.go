@@ -114,6 +114,16 @@ func (l *scale) Forward(bottom, top []*tensor.Blob) error {
 	return nil
 }
 
+// leave puts into the gradient of a bottom that nobody asks for, if there is
+// memory for it, what Caffe leaves there: the products whose sums are the
+// gradient of the scale. Only those who compare all blobs see them.
+func (l *scale) leave(x, y *tensor.Blob) {
+	dx, v := x.Diff(), x.ReadData()
+	for i, d := range y.Diff() {
+		dx[i] = d * v[i]
+	}
+}
+
 func (l *scale) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tensor.Blob) error {
 	var dx []float32
 	if propagateDown[0] {
@@ -132,6 +142,8 @@ func (l *scale) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*ten
 	x := bottom[0]
 	if x == top[0] {
 		x = l.kept
+	} else if dx == nil && len(bottom) == 1 && da.to != nil && x.HasDiff() && !l.affine.oneToOne {
+		l.leave(x, top[0])
 	}
 	l.affine.backward(l.blob(bottom).ReadData(), x.ReadData(), top[0].Diff(), dx, da, db)
 	return nil

@@ -182,3 +182,29 @@ func TestScaleErrors(t *testing.T) {
 		t.Error("another shape than the bias has was accepted")
 	}
 }
+
+// TestScaleLeaves checks what is in the gradient of a bottom that none was asked
+// for: what Caffe leaves there, if there is memory for it.
+func TestScaleLeaves(t *testing.T) {
+	const text = `type: "Scale" scale_param { filler { value: 3 } }`
+	x := randomBlob(1, 2, 3, 4)
+	l, top := newLayer(t, testContext(train), text, blobs(x), 1)
+	forward(t, l, blobs(x), top)
+	copy(top[0].Diff(), randomBlob(2, 2, 3, 4).ReadData())
+	for _, has := range []bool{false, true} {
+		if has {
+			x.Diff()
+		}
+		if err := l.Backward(top, []bool{false}, blobs(x)); err != nil {
+			t.Fatal(err)
+		}
+		if x.HasDiff() != has {
+			t.Fatalf("memory for the gradient: %v, want %v", x.HasDiff(), has)
+		}
+	}
+	for i, v := range x.Diff() {
+		if want := top[0].Diff()[i] * x.ReadData()[i]; v != want {
+			t.Fatalf("element %d is %v, want %v", i, v, want)
+		}
+	}
+}

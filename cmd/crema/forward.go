@@ -48,9 +48,9 @@ func (f *inputFlag) Set(v string) error {
 //	OUTPUT/BLOB.binaryproto            values; after -backward gradients too
 //	OUTPUT/params/LAYER_I.binaryproto  the same of parameter I of a layer
 //
-// A '/' in a name becomes '_'. A blob that no gradient reached has none in its
-// file. The nets's inputs are given as files of the same kind, whose shape
-// they take.
+// A '/' in a name becomes '_'. A blob that no gradient reached has zeros, or
+// what Caffe's layers leave there. The net's inputs are given as files of the same
+// kind, whose shape they take.
 func runForward(args []string, s stdio) (err error) {
 	fs := newFlags("forward", "", s)
 	var inputs inputFlag
@@ -105,13 +105,16 @@ func runForward(args []string, s stdio) (err error) {
 	}
 	glog.Infof(r.log.Logger, "Loss: %s", glog.G(loss))
 	if *backward {
+		for _, x := range files {
+			x.blob.Diff() // Caffe has them all; some layers leave things there
+		}
 		net.ClearParamDiffs()
 		if err := net.Backward(); err != nil {
 			return fmt.Errorf("%s: %w", f.model, err)
 		}
 	}
 	for _, x := range files {
-		if err := graph.WriteBlobFile(x.path, x.blob, *backward && x.blob.HasDiff()); err != nil {
+		if err := graph.WriteBlobFile(x.path, x.blob, *backward); err != nil {
 			return err
 		}
 	}
