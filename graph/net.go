@@ -170,6 +170,7 @@ type builder struct {
 	opts      Options
 	available map[string]bool
 	needGrad  []bool           // per blob
+	training  bool             // a backward pass may follow
 	owners    map[string]owner // shared parameter name → owner
 	memory    int
 }
@@ -218,7 +219,8 @@ func New(np *caffepb.NetParameter, o Options) (_ *Net, err error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{Net: n, opts: o, available: map[string]bool{}, owners: map[string]owner{}}
+	b := &builder{Net: n, opts: o, available: map[string]bool{}, owners: map[string]owner{},
+		training: n.ctx.Phase == caffepb.Phase_TRAIN || np.GetForceBackward()}
 	for i, l := range ls {
 		if l.Phase == nil {
 			l.Phase = n.ctx.Phase.Enum()
@@ -357,6 +359,12 @@ func (b *builder) addTop(n *Node, l *caffepb.LayerParameter, i int, name string)
 	id, exists := b.byName[name]
 	switch {
 	case i < len(l.Bottom) && l.Bottom[i] == name:
+		if spoiled := b.spoiledBy(l.GetType(), id); spoiled != nil {
+			glog.Infof(b.log, "%s is not computed in place: that would change what %s needs", n.Name, spoiled.Name)
+			b.newBlob(n, name)
+			b.byName[name] = len(b.blobs) - 1
+			break
+		}
 		glog.Infof(b.log, "%s -> %s (in-place)", n.Name, name)
 		n.topIDs = append(n.topIDs, id)
 		n.Tops = append(n.Tops, b.blobs[id])
@@ -598,8 +606,8 @@ func (n *Net) Blob(name string) *tensor.Blob {
 // of inserted splits included.
 func (n *Net) BlobNames() []string {
 	var names []string
-	for _, name := range n.blobNames {
-		if name != "(automatic)" {
+	for id, name := range n.blobNames {
+		if name != "(automatic)" && n.byName[name] == id {
 			names = append(names, name)
 		}
 	}

@@ -27,8 +27,10 @@ type elu struct {
 
 func newELU(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
 	l := &elu{neuron: neuron{base: newBase(p, ctx)}, alpha: p.GetEluParam().GetAlpha()}
-	l.forward, l.backward = l.values, l.gradient
-	if !(l.alpha >= 0) {
+	l.forward = l.values
+	if l.alpha >= 0 {
+		l.backward, l.readsTop = l.gradient, true
+	} else {
 		// Then y does not tell the sign of x.
 		l.backward, l.keepsBottom = l.gradientOfBottom, true
 	}

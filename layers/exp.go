@@ -35,7 +35,7 @@ func newExp(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
 		return nil, fmt.Errorf("exp_param: %w", err)
 	}
 	l := &exponential{
-		neuron: neuron{base: newBase(p, ctx)},
+		neuron: neuron{base: newBase(p, ctx), readsTop: true},
 		inner:  float32(logBase * float64(ep.GetScale())),
 		outer:  float32(math.Exp(logBase * float64(ep.GetShift()))),
 	}

@@ -97,6 +97,16 @@ func sameLayout(in, out tensor.Layout) Fit {
 	return Unfit
 }
 
+// A TopReader is a layer whose Backward may read the values of its first top: a
+// layer that has changed them since, in place, spoils the gradient. The net gives
+// such a layer a blob of its own.
+type TopReader interface {
+	Layer
+	// SpoiledBy reports, after a Reshape, whether a layer of the given type
+	// does.
+	SpoiledBy(kind string) bool
+}
+
 // A ParamSpecifier is a layer that decides itself how its parameters are
 // learned. The net puts what it says in the place of the param entries of the
 // layer's definition, also in the definition that it saves.

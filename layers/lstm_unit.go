@@ -71,6 +71,9 @@ func (l *lstmUnit) Reshape(bottom, top []*tensor.Blob) error {
 	return nil
 }
 
+// SpoiledBy implements TopReader: Backward reads the cells.
+func (l *lstmUnit) SpoiledBy(string) bool { return true }
+
 func (l *lstmUnit) Forward(bottom, top []*tensor.Blob) error {
 	copy(l.act, bottom[1].ReadData())
 	l.run((*lstmUnit).forward, lstmUnitPass{cont: bottom[2].ReadData(), before: bottom[0].ReadData(), c: top[0].Data(), h: top[1].Data()})

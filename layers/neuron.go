@@ -11,12 +11,13 @@ type neuron struct {
 	base
 	// forward computes y from x, which may be the same slice.
 	forward func(x, y []float32)
-	// backward computes dx from dy, which may be the same slice, and from what
-	// it names as its own: x, y or neither. nil if there is no gradient.
-	backward func(x, y, dy, dx []float32)
-	// keepsBottom says that backward reads x: in place it is kept.
-	keepsBottom bool
+	// backward computes dx from dy, which may be the same slice. It reads x only
+	// with keepsBottom or notInPlace, y only with readsTop. nil if there is no
+	// gradient.
+	backward    func(x, y, dy, dx []float32)
+	keepsBottom bool // in place, x is kept
 	notInPlace  bool
+	readsTop    bool
 	kept        *tensor.Blob
 	pass        neuronPass
 }
@@ -60,6 +61,9 @@ func (l *neuron) Reshape(bottom, top []*tensor.Blob) error {
 
 // Fit implements LayoutTaker.
 func (l *neuron) Fit(in, out tensor.Layout) Fit { return sameLayout(in, out) }
+
+// SpoiledBy implements TopReader.
+func (l *neuron) SpoiledBy(string) bool { return l.readsTop }
 
 func (l *neuron) Forward(bottom, top []*tensor.Blob) error {
 	j := neuronPass{x: bottom[0].ReadData(), y: top[0].Data()}

@@ -24,8 +24,9 @@ func init() {
 //	engine             accepted, without effect
 type relu struct {
 	base
-	slope float32
-	pass  reluPass
+	slope   float32
+	inPlace bool
+	pass    reluPass
 }
 
 // reluPass is one Forward, or one Backward if dy is not nil.
@@ -52,7 +53,14 @@ func newReLU(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
 
 func (l *relu) Reshape(bottom, top []*tensor.Blob) error {
 	top[0].ReshapeLike(bottom[0])
+	l.inPlace = bottom[0] == top[0]
 	return nil
+}
+
+// SpoiledBy implements TopReader. Backward needs the signs where the gradient is
+// not 0, which ReLU and Dropout leave as they are.
+func (l *relu) SpoiledBy(kind string) bool {
+	return l.inPlace && kind != "ReLU" && kind != "Dropout"
 }
 
 // Fit implements LayoutTaker.

@@ -19,7 +19,7 @@ func init() {
 //
 //	engine  accepted, without effect
 func newSigmoid(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
-	l := &neuron{base: newBase(p, ctx), forward: sigmoid, backward: sigmoidBackward}
+	l := &neuron{base: newBase(p, ctx), forward: sigmoid, backward: sigmoidBackward, readsTop: true}
 	l.warnUnused("sigmoid_param")
 	return l, nil
 }

@@ -50,6 +50,9 @@ func (l *softmax) Forward(bottom, top []*tensor.Blob) error {
 	return nil
 }
 
+// SpoiledBy implements TopReader.
+func (l *softmax) SpoiledBy(string) bool { return true }
+
 func (l *softmax) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tensor.Blob) error {
 	if propagateDown[0] {
 		l.pass.backward(top[0].ReadData(), top[0].Diff(), bottom[0].Diff())

@@ -21,7 +21,7 @@ func init() {
 //
 //	engine  accepted, without effect
 func newTanH(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
-	l := &neuron{base: newBase(p, ctx), forward: tanh, backward: tanhBackward}
+	l := &neuron{base: newBase(p, ctx), forward: tanh, backward: tanhBackward, readsTop: true}
 	l.warnUnused("tanh_param")
 	return l, nil
 }
