@@ -173,10 +173,10 @@ func (s *HDF5Source) enter(i int) error {
 		}
 		shape := d.Shape()
 		switch {
-		case len(shape) == 0:
-			return fmt.Errorf("%q: %s is a scalar: it has no rows", path, d.Path())
 		case !d.IsNumber():
 			return fmt.Errorf("%q: the values of %s are of type %s, not integers or floats: store them as float32", path, d.Path(), d.Type())
+		case len(shape) == 0:
+			return fmt.Errorf("%q: %s is a scalar: it has no rows", path, d.Path())
 		case rows >= 0 && shape[0] != rows:
 			return fmt.Errorf("%q: %s has %d rows, %s has %d", path, s.o.Datasets[0], rows, name, shape[0])
 		}

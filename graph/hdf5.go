@@ -125,7 +125,8 @@ func (n *Net) addHDF5(b *hdf5.Builder, in string, l *Node) error {
 const maxParams = 1 << 10
 
 // hdf5Source returns the layers of an open .caffemodel.h5 file
-// (Net::CopyTrainedLayersFromHDF5), which is read when the blobs are.
+// (Net::CopyTrainedLayersFromHDF5), which is read when the blobs are. Errors
+// name the file.
 func hdf5Source(f *hdf5.File) (*weightsSource, error) {
 	root, err := f.Root()
 	if err != nil {
@@ -133,7 +134,7 @@ func hdf5Source(f *hdf5.File) (*weightsSource, error) {
 	}
 	data, err := root.Group("data")
 	if errors.Is(err, hdf5.ErrNotFound) {
-		return nil, fmt.Errorf("not the weights of a net%s: %w", hdf5Instead(root), err)
+		return nil, fmt.Errorf("%q: not the weights of a net (.caffemodel.h5)%s: it has no group data; %s", f.Name(), hdf5Instead(root), root.Holds())
 	} else if err != nil {
 		return nil, err
 	}
@@ -159,7 +160,7 @@ func hdf5Source(f *hdf5.File) (*weightsSource, error) {
 		l := sourceLayer{name: name, sparse: true}
 		for i, d := range stored {
 			if i >= maxParams {
-				return fmt.Errorf("layer %q has a parameter of number %d", name, i)
+				return fmt.Errorf("%q: layer %q has a parameter of number %d", f.Name(), name, i)
 			}
 			for len(l.blobs) <= i {
 				l.blobs = append(l.blobs, sourceBlob{})
@@ -201,11 +202,11 @@ func storedParams(g *hdf5.Group) (params map[int]*hdf5.Dataset, groups int, err 
 func hdf5Instead(root *hdf5.Group) string {
 	switch {
 	case root.Has("iter") && root.Has("history"):
-		return " but a solver's state (.solverstate.h5): resume from it with --snapshot"
+		return " but a solver's state (resume from it with --snapshot)"
 	case root.Has("data"):
 		return " but looks like input of an HDF5Data layer"
 	case root.Has("model_weights"):
-		return " of Caffe but those of Keras"
+		return " of Caffe but a model of Keras"
 	}
 	return ""
 }

@@ -118,7 +118,7 @@ func (l *loading) file(path string) error {
 		defer f.Close()
 		src, err := hdf5Source(f)
 		if err != nil {
-			return fmt.Errorf("%q: %w", path, err)
+			return err
 		}
 		src.path = path
 		return l.take(src)

@@ -96,7 +96,7 @@ func (g *Group) child(name string, soft int) (Node, error) {
 	l, ok := g.links[name]
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("%s: %w; %s", path, ErrNotFound, g.holds())
+		return nil, fmt.Errorf("%s: %w; %s", path, ErrNotFound, g.Holds())
 	case l.kind == linkHard:
 		return g.f.open(l.addr, path)
 	case l.kind == linkSoft && soft > 0:
@@ -129,8 +129,8 @@ func (g *Group) child(name string, soft int) (Node, error) {
 	return nil, fmt.Errorf("%s: %w", path, unsupported("a link of kind %d", l.kind))
 }
 
-// holds says what is in the group, for messages.
-func (g *Group) holds() string {
+// Holds says what is in the group, for messages: "the file has data, label".
+func (g *Group) Holds() string {
 	const most = 12
 	where := g.path
 	if where == "/" {
@@ -192,7 +192,7 @@ func (g *Group) Dataset(path string) (*Dataset, error) {
 		return d, nil
 	}
 	sub := n.(*Group)
-	return nil, g.f.wrap(fmt.Errorf("%s: %w: it is a group, not a dataset; %s", n.Path(), ErrNotFound, sub.holds()))
+	return nil, g.f.wrap(fmt.Errorf("%s: %w: it is a group, not a dataset; %s", n.Path(), ErrNotFound, sub.Holds()))
 }
 
 // group reads the links of a group.

@@ -268,7 +268,7 @@ func TestHDF5Errors(t *testing.T) {
 	}
 	for _, c := range []struct{ name, path, want string }{
 		{"weights", filepath.Join(golden, "iter_5.caffemodel.h5"), "start from them with --weights"},
-		{"data", filepath.Join(goldenRuns, "features_test_0.h5"), "/iter: not found; the file has data, label"},
+		{"data", filepath.Join(goldenRuns, "features_test_0.h5"), "it has no dataset iter; the file has data, label"},
 		{"cut", write("cut.solverstate.h5", state[:len(state)/2]), `cut.solverstate.h5": damaged HDF5 file: it is cut short`},
 		{"another net", filepath.Join(goldenRuns, "solver/hdf5_snapshots_adam/iter_5.solverstate.h5"), "has 8 history blobs"},
 	} {

@@ -85,7 +85,7 @@ func readStateHDF5(path string) (*caffepb.SolverState, error) {
 	}{{h5Iter, &st.Iter}, {h5Step, &st.CurrentStep}} {
 		v, err := readInt(root, field.name)
 		if errors.Is(err, hdf5.ErrNotFound) {
-			return nil, fmt.Errorf("not a solver's state (.solverstate.h5): %w", err)
+			return nil, fmt.Errorf("%q: not a solver's state (.solverstate.h5): it has no dataset %s; %s", path, field.name, root.Holds())
 		} else if err != nil {
 			return nil, err
 		}

@@ -42,7 +42,7 @@ func runDoctor(args []string, s stdio) (err error) {
 	var in doctor.Inputs
 	fs.StringVar(&in.Solver, "solver", "", "the solver, a prototxt `file`")
 	fs.StringVar(&in.Model, "model", "", "the net, a prototxt `file`; with -solver, in place of the solver's")
-	fs.StringVar(&in.Snapshot, "snapshot", "", "look at the run that wrote this .solverstate `file`")
+	fs.StringVar(&in.Snapshot, "snapshot", "", "look at the run that wrote this .solverstate or .solverstate.h5 `file`")
 	measure := fs.Bool("measure", true, "run the net on a few batches; -nomeasure only reads the files")
 	batches := fs.Int("batches", 0, "`number` of batches to measure; 0 is as many as have 18 images, at most 8")
 	try := fs.Bool("try", false, "run experiments: train variants of the solver and the net on a small fixed set of images and rank them")

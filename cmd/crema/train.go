@@ -32,7 +32,7 @@ func runTrain(args []string, s stdio) (err error) {
 	fs := newFlags("train", "", s)
 	f := addRunFlags(fs)
 	file := fs.String("solver", "", "the solver, a prototxt `file`")
-	snapshot := fs.String("snapshot", "", "resume from this .solverstate `file`")
+	snapshot := fs.String("snapshot", "", "resume from this .solverstate or .solverstate.h5 `file`")
 	sigint := fs.String("sigint_effect", "stop", "what SIGINT and SIGTERM do: stop (again: end at once), snapshot or none")
 	onNaN := fs.String("on-nan", "stop", "what to do when a loss is NaN, infinite or at its floor: stop (after a snapshot), continue (as caffe) or rollback (to the last snapshot, with a tenth of the rate)")
 	sighup := fs.String("sighup_effect", "snapshot", "what SIGHUP does: stop, snapshot or none")
