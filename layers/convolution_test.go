@@ -47,12 +47,46 @@ func (c naiveConv) forward(x, w *tensor.Blob, bias []float32, outH, outW int) []
 
 const filler = ` weight_filler { type: "gaussian" } bias_filler { type: "gaussian" }`
 
+// A filterCase is a layer with filters and its definition.
+type filterCase struct {
+	name, param string
+	naive       naiveConv
+	in, want    []int // shapes of bottom and top
+}
+
+// checkFilters compares a layer, with a bias and without, with what naive makes
+// of the blobs of a case, and checks its gradients. weights gives their shape.
+func checkFilters(t *testing.T, typ string, cases []filterCase, weights func(c filterCase) []int,
+	naive func(c naiveConv, x, w *tensor.Blob, bias []float32, outH, outW int) []float32) {
+	for _, c := range cases {
+		for _, bias := range []bool{true, false} {
+			name, param := c.name, c.param
+			if !bias {
+				name, param = name+" without bias", param+" bias_term: false"
+			}
+			t.Run(name, func(t *testing.T) {
+				x := randomBlob(1, c.in...)
+				l, top := newLayer(t, testContext(train), `type: "`+typ+`" convolution_param { `+param+filler+` }`, blobs(x), 1)
+				wantShape(t, "top", top[0], c.want...)
+				p := l.Params()
+				wantShape(t, "weights", p[0], weights(c)...)
+				var b []float32
+				if bias {
+					wantShape(t, "bias", p[1], c.want[1])
+					b = p[1].Data()
+				} else if len(p) != 1 {
+					t.Fatalf("%d parameters, want 1", len(p))
+				}
+				forward(t, l, blobs(x), top)
+				near(t, "top", 1e-4, top[0].Data(), naive(c.naive, x, p[0], b, c.want[2], c.want[3])...)
+				gradCheck{}.run(t, l, blobs(x), top)
+			})
+		}
+	}
+}
+
 func TestConvolution(t *testing.T) {
-	for _, c := range []struct {
-		name, param string
-		naive       naiveConv
-		in, want    []int
-	}{
+	checkFilters(t, "Convolution", []filterCase{
 		{"plain", `num_output: 3 kernel_size: 3`, naiveConv{[2]int{3, 3}, [2]int{1, 1}, [2]int{}, [2]int{1, 1}, 1}, shape(2, 2, 5, 6), shape(2, 3, 3, 4)},
 		{"pad and stride", `num_output: 3 kernel_size: 3 stride: 2 pad: 1`, naiveConv{[2]int{3, 3}, [2]int{2, 2}, [2]int{1, 1}, [2]int{1, 1}, 1}, shape(2, 2, 5, 6), shape(2, 3, 3, 3)},
 		{"lists", `num_output: 3 kernel_size: 3 kernel_size: 2 stride: 2 stride: 1 pad: 1 pad: 0 dilation: 1 dilation: 2`, naiveConv{[2]int{3, 2}, [2]int{2, 1}, [2]int{1, 0}, [2]int{1, 2}, 1}, shape(2, 2, 5, 6), shape(2, 3, 3, 4)},
@@ -62,31 +96,9 @@ func TestConvolution(t *testing.T) {
 		{"dilation", `num_output: 2 kernel_size: 3 dilation: 2 pad: 2`, naiveConv{[2]int{3, 3}, [2]int{1, 1}, [2]int{2, 2}, [2]int{2, 2}, 1}, shape(1, 2, 6, 7), shape(1, 2, 6, 7)},
 		{"1x1", `num_output: 5 kernel_size: 1`, naiveConv{[2]int{1, 1}, [2]int{1, 1}, [2]int{}, [2]int{1, 1}, 1}, shape(2, 3, 4, 4), shape(2, 5, 4, 4)},
 		{"force_nd_im2col", `num_output: 3 kernel_size: 3 force_nd_im2col: true engine: CAFFE`, naiveConv{[2]int{3, 3}, [2]int{1, 1}, [2]int{}, [2]int{1, 1}, 1}, shape(2, 2, 5, 6), shape(2, 3, 3, 4)},
-	} {
-		for _, bias := range []bool{true, false} {
-			name, param := c.name, c.param
-			if !bias {
-				name, param = name+" without bias", param+" bias_term: false"
-			}
-			t.Run(name, func(t *testing.T) {
-				x := randomBlob(1, c.in...)
-				l, top := newLayer(t, testContext(train), `type: "Convolution" convolution_param { `+param+filler+` }`, blobs(x), 1)
-				wantShape(t, "top", top[0], c.want...)
-				p := l.Params()
-				wantShape(t, "weights", p[0], c.want[1], c.in[1]/c.naive.group, c.naive.kernel[0], c.naive.kernel[1])
-				var b []float32
-				if bias {
-					wantShape(t, "bias", p[1], c.want[1])
-					b = p[1].Data()
-				} else if len(p) != 1 {
-					t.Fatalf("%d parameters, want 1", len(p))
-				}
-				forward(t, l, blobs(x), top)
-				near(t, "top", 1e-4, top[0].Data(), c.naive.forward(x, p[0], b, c.want[2], c.want[3])...)
-				gradCheck{}.run(t, l, blobs(x), top)
-			})
-		}
-	}
+	}, func(c filterCase) []int {
+		return shape(c.want[1], c.in[1]/c.naive.group, c.naive.kernel[0], c.naive.kernel[1])
+	}, naiveConv.forward)
 }
 
 func TestConvolutionSharesWeights(t *testing.T) {

@@ -47,11 +47,7 @@ func (c naiveConv) deconvForward(x, w *tensor.Blob, bias []float32, outH, outW i
 }
 
 func TestDeconvolution(t *testing.T) {
-	for _, c := range []struct {
-		name, param string
-		naive       naiveConv
-		in, want    []int
-	}{
+	checkFilters(t, "Deconvolution", []filterCase{
 		{"plain", `num_output: 3 kernel_size: 3`, naiveConv{[2]int{3, 3}, [2]int{1, 1}, [2]int{}, [2]int{1, 1}, 1}, shape(2, 2, 3, 4), shape(2, 3, 5, 6)},
 		{"stride and pad", `num_output: 3 kernel_size: 4 stride: 2 pad: 1`, naiveConv{[2]int{4, 4}, [2]int{2, 2}, [2]int{1, 1}, [2]int{1, 1}, 1}, shape(2, 2, 3, 4), shape(2, 3, 6, 8)},
 		{"stride above the kernel", `num_output: 2 kernel_size: 2 stride: 3`, naiveConv{[2]int{2, 2}, [2]int{3, 3}, [2]int{}, [2]int{1, 1}, 1}, shape(1, 2, 3, 2), shape(1, 2, 8, 5)},
@@ -62,31 +58,9 @@ func TestDeconvolution(t *testing.T) {
 		{"depthwise", `num_output: 3 kernel_size: 4 stride: 2 pad: 1 group: 3`, naiveConv{[2]int{4, 4}, [2]int{2, 2}, [2]int{1, 1}, [2]int{1, 1}, 3}, shape(2, 3, 3, 2), shape(2, 3, 6, 4)},
 		{"pad that cuts off taps", `num_output: 2 kernel_size: 3 stride: 2 pad: 3`, naiveConv{[2]int{3, 3}, [2]int{2, 2}, [2]int{3, 3}, [2]int{1, 1}, 1}, shape(1, 2, 5, 4), shape(1, 2, 5, 3)},
 		{"1x1", `num_output: 5 kernel_size: 1`, naiveConv{[2]int{1, 1}, [2]int{1, 1}, [2]int{}, [2]int{1, 1}, 1}, shape(2, 3, 4, 4), shape(2, 5, 4, 4)},
-	} {
-		for _, bias := range []bool{true, false} {
-			name, param := c.name, c.param
-			if !bias {
-				name, param = name+" without bias", param+" bias_term: false"
-			}
-			t.Run(name, func(t *testing.T) {
-				x := randomBlob(1, c.in...)
-				l, top := newLayer(t, testContext(train), `type: "Deconvolution" convolution_param { `+param+filler+` }`, blobs(x), 1)
-				wantShape(t, "top", top[0], c.want...)
-				p := l.Params()
-				wantShape(t, "weights", p[0], c.in[1], c.want[1]/c.naive.group, c.naive.kernel[0], c.naive.kernel[1])
-				var b []float32
-				if bias {
-					wantShape(t, "bias", p[1], c.want[1])
-					b = p[1].Data()
-				} else if len(p) != 1 {
-					t.Fatalf("%d parameters, want 1", len(p))
-				}
-				forward(t, l, blobs(x), top)
-				near(t, "top", 1e-4, top[0].Data(), c.naive.deconvForward(x, p[0], b, c.want[2], c.want[3])...)
-				gradCheck{}.run(t, l, blobs(x), top)
-			})
-		}
-	}
+	}, func(c filterCase) []int {
+		return shape(c.in[1], c.want[1]/c.naive.group, c.naive.kernel[0], c.naive.kernel[1])
+	}, naiveConv.deconvForward)
 }
 
 // Two bottoms share the filters, whose gradients add up.

@@ -47,7 +47,7 @@ type recurrent struct {
 	states  [][]float32 // the parts before the first and after each time step: (T+1)×N×D
 	carried [][]float32 // and after the last Forward: N×D
 	conted  []float32   // cont(t)·h(t−1): T×N×D
-	act     []float32   // of the gates, which step may overwrite: T×N×gates·D
+	act     []float32   // what the gates get, over which forward may write: T×N×gates·D
 
 	dact    []float32 // the gradient of what the gates get: T×N×gates·D
 	dconted []float32 // of conted, at one time step: N×D
@@ -161,8 +161,8 @@ func (l *recurrent) hasStatic(bottom []*tensor.Blob) bool {
 	return len(bottom) > 2
 }
 
-// check checks the shapes of the bottoms but for the first, against that and what
-// the weights are for.
+// check checks the shapes of the bottoms, against each other and what the weights
+// are for.
 func (l *recurrent) check(bottom []*tensor.Blob) error {
 	b := bottom[0]
 	if b.Axes() < 3 || b.Dim(0) == 0 || b.CountFrom(2) != l.input {
