@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 
+	"golang.org/x/image/bmp"
 	"google.golang.org/protobuf/proto"
 
 	"crema/internal/rng"
@@ -34,7 +35,7 @@ type ConvertOptions struct {
 	// CheckSize makes pictures of different sizes an error.
 	CheckSize bool
 	// Encoded stores encoded pictures: the file itself if it is of the type
-	// wanted, else a new file. EncodeType (jpg, jpeg or png) implies it; empty
+	// wanted, else a new file. EncodeType (jpg, jpeg, png or bmp) implies it; empty
 	// means the type that a file's name ends in.
 	Encoded    bool
 	EncodeType string
@@ -212,8 +213,10 @@ func encoderFor(typ string) (func(*bytes.Buffer, image.Image) error, error) {
 		return func(w *bytes.Buffer, m image.Image) error { return jpeg.Encode(w, m, &jpeg.Options{Quality: 95}) }, nil
 	case "png":
 		return func(w *bytes.Buffer, m image.Image) error { return png.Encode(w, m) }, nil
+	case "bmp":
+		return func(w *bytes.Buffer, m image.Image) error { return bmp.Encode(w, m) }, nil
 	}
-	return nil, fmt.Errorf("cannot encode pictures as %q (jpg, jpeg or png)", typ)
+	return nil, fmt.Errorf("cannot encode pictures as %q (jpg, jpeg, png or bmp)", typ)
 }
 
 func encode(im *Image, typ string) ([]byte, error) {

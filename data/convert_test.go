@@ -152,6 +152,12 @@ func TestConvertImages(t *testing.T) {
 				t.Errorf("record %d does not decode to the picture: %v", i, err)
 			}
 		}},
+		{"encoded as bmp", ConvertOptions{Backend: LMDB, EncodeType: "bmp"}, func(t *testing.T, i int, d *caffepb.Datum) {
+			var im Image
+			if err := DecodeImage(d.Data, Color, &im); err != nil || !bytes.HasPrefix(d.Data, bmpMagic) || !bytes.Equal(im.Pix, decoded(names[i], Color).Pix) {
+				t.Errorf("record %d is no BMP file of the picture: %v", i, err)
+			}
+		}},
 		{"encoded as jpg", ConvertOptions{Backend: LMDB, EncodeType: "jpg"}, func(t *testing.T, i int, d *caffepb.Datum) {
 			if isFile := bytes.Equal(d.Data, file(names[i])); isFile != (i == 2) {
 				t.Errorf("record %d is the file: %v", i, isFile)

@@ -90,7 +90,7 @@ func TestDecodeDatumErrors(t *testing.T) {
 		{"no data", marshal(t, rawDatum(1, 2, 4, 0, nil)), "0 float values"},
 		{"negative height", marshal(t, rawDatum(1, -2, 4, 0, []byte("1"))), "1×-2×4"},
 		{"absurd size", marshal(t, rawDatum(1<<20, 1<<20, 1<<20, 0, []byte("1"))), "2^30"},
-		{"bad picture", marshal(t, enc), "neither a JPEG nor a PNG"},
+		{"bad picture", marshal(t, enc), "neither a JPEG, PNG, BMP"},
 		{"ragged floats", protowire.AppendBytes(protowire.AppendTag(nil, 6, protowire.BytesType), []byte("12345")), "5 bytes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -15,15 +15,19 @@
 //
 // An [Image] is planar, C×H×W, rows from the top, channels in the order blue,
 // green, red (and alpha where a file has it and nothing was forced): what
-// OpenCV gives Caffe. PNG files are read as OpenCV reads them, 16-bit samples by
-// their high byte. JPEG files are decoded to the bit as libjpeg decodes
-// them, smoothed chroma and progressive scans included, by a decoder of our own
-// that is also faster than image/jpeg. A file that is cut off or damaged gives
-// what libjpeg makes of it: what is there, and grey where nothing is; a warning
-// names it. (Records of a database too, of which OpenCV's imdecode would leave
-// rows of rubbish or nothing.) EXIF orientation is not
-// applied: Caffe's answer depends on the OpenCV release it was built with, and
-// data sets made for it are upright.
+// OpenCV gives Caffe. The kind of a file is found from its first bytes.
+//
+// JPEG files are decoded to the bit as libjpeg decodes them, smoothed chroma and
+// progressive scans included, by a decoder of our own that is also faster than
+// image/jpeg. A file that is cut off or damaged gives what libjpeg makes of it:
+// what is there, and grey where nothing is; a warning names it. (Records of a
+// database too, of which OpenCV's imdecode would leave rows of rubbish or
+// nothing.) PNG, BMP, TIFF, PPM, PGM and PBM files are read as OpenCV reads
+// them, PNG, PPM and grey TIFF samples of 16 bits by their high byte, those of
+// colour TIFF files rounded. Of BMP and TIFF files the common kinds are read;
+// others, and formats such as GIF and WebP, are errors that say so. EXIF
+// orientation is not applied: Caffe's answer depends on the OpenCV release it
+// was built with, and data sets made for it are upright.
 //
 // # Determinism
 //

@@ -81,6 +81,9 @@ type fileFormat int
 const (
 	formatJPEG fileFormat = iota
 	formatPNG
+	formatBMP
+	formatTIFF
+	formatPNM
 )
 
 // A header is what the first bytes of an image file say.
@@ -104,7 +107,43 @@ func (h header) channels(mode ColorMode) int {
 var (
 	jpegMagic = []byte{0xff, 0xd8, 0xff}
 	pngMagic  = []byte("\x89PNG\r\n\x1a\n")
+	bmpMagic  = []byte("BM")
+
+	tiffMagicLE = []byte("II*\x00")
+	tiffMagicBE = []byte("MM\x00*")
 )
+
+// otherFormats are kinds of files that are not read, and what they begin with
+// at an offset.
+var otherFormats = []struct {
+	at          int
+	magic, name string
+}{
+	{0, "GIF8", "GIF file, which OpenCV does not read either"},
+	{8, "WEBP", "WebP file"},
+	{4, "ftypavif", "AVIF file"},
+	{4, "ftyphei", "HEIF file"},
+	{4, "jP  ", "JPEG 2000 file"},
+	{0, "\xff\x4f\xff\x51", "JPEG 2000 file"},
+	{0, "II+\x00", "BigTIFF file"},
+	{0, "MM\x00+", "BigTIFF file"},
+	{0, "P7", "PAM file"},
+	{0, "8BPS", "Photoshop file"},
+	{0, "v/1\x01", "OpenEXR file"},
+	{0, "#?RADIANCE", "Radiance HDR file"},
+	{0, "\x59\xa6\x6a\x95", "Sun raster file"},
+	{0, "%PDF", "PDF file"},
+	{0, "<", "text file of some markup language (HTML?)"},
+}
+
+func unknownFormat(b []byte) error {
+	for _, f := range otherFormats {
+		if len(b) > f.at && bytes.HasPrefix(b[f.at:], []byte(f.magic)) {
+			return fmt.Errorf("%s: only JPEG, PNG, BMP, TIFF and PPM, PGM or PBM files are read", f.name)
+		}
+	}
+	return fmt.Errorf("neither a JPEG, PNG, BMP, TIFF nor PPM, PGM or PBM file (it starts with %q)", b[:min(len(b), 8)])
+}
 
 // readHeader finds the size and kind of an image file from its bytes; the
 // file's name plays no part, as in OpenCV.
@@ -112,14 +151,22 @@ func readHeader(b []byte) (header, error) {
 	var hd header
 	var err error
 	switch {
+	case len(b) == 0:
+		return hd, errors.New("empty image")
 	case bytes.HasPrefix(b, jpegMagic):
 		hd, err = jpegHeader(b)
 	case bytes.HasPrefix(b, pngMagic):
 		hd, err = pngHeader(b)
-	case len(b) == 0:
-		return hd, errors.New("empty image")
+	case bytes.HasPrefix(b, bmpMagic):
+		hd, err = bmpHeader(b)
+	case bytes.HasPrefix(b, tiffMagicLE), bytes.HasPrefix(b, tiffMagicBE):
+		hd, err = tiffHeader(b)
+	case isPNM(b):
+		var p pnm
+		p, err = readPNM(b)
+		hd = header{format: formatPNM, h: p.h, w: p.w, native: p.c}
 	default:
-		return hd, fmt.Errorf("neither a JPEG nor a PNG file (it starts with %q)", b[:min(len(b), 8)])
+		return hd, unknownFormat(b)
 	}
 	if err != nil {
 		return hd, err
@@ -129,6 +176,11 @@ func readHeader(b []byte) (header, error) {
 	}
 	if hd.h > maxPixels/hd.w {
 		return hd, errTooLarge
+	}
+	// No compression but that of blank pages packs more pixels into a byte. A
+	// JPEG file may be cut off: its decoder looks for itself.
+	if n := hd.h * hd.w; hd.format != formatJPEG && n > 1<<26 && n>>14 > len(b) {
+		return hd, fmt.Errorf("file of %d bytes for a picture of %d×%d pixels", len(b), hd.h, hd.w)
 	}
 	return hd, nil
 }
@@ -171,7 +223,8 @@ func pngHeader(b []byte) (header, error) {
 	return hd, nil
 }
 
-// DecodeImage decodes the bytes of a JPEG or PNG file into im. A JPEG file that
+// DecodeImage decodes the bytes of a JPEG, PNG, BMP, TIFF, PPM, PGM or PBM file
+// into im. A JPEG file that
 // is cut off or damaged gives what libjpeg makes of it, which is grey where
 // data are missing, and a Warning.
 func DecodeImage(b []byte, mode ColorMode, im *Image) error {
@@ -187,7 +240,8 @@ func decodeImage(b []byte, mode ColorMode, im *Image) (native int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if hd.format == formatJPEG {
+	switch hd.format {
+	case formatJPEG:
 		if im.jpeg == nil {
 			im.jpeg = new(jpegDecoder)
 		}
@@ -197,14 +251,33 @@ func decodeImage(b []byte, mode ColorMode, im *Image) (native int, err error) {
 		im.alloc(hd.channels(mode), hd.h, hd.w)
 		im.jpeg.picture(im)
 		im.Warning = im.jpeg.warning()
-		return hd.native, nil
+	case formatBMP:
+		im.alloc(hd.channels(mode), hd.h, hd.w)
+		err = decodeBMP(b, im)
+	case formatTIFF:
+		im.alloc(hd.channels(mode), hd.h, hd.w)
+		err = decodeTIFF(b, im)
+	case formatPNM:
+		p, _ := readPNM(b)
+		if p.smallest() > len(p.pixels) {
+			return 0, fmt.Errorf("%w: %d bytes of pixels, but %d×%d need %d or more", errPNM, len(p.pixels), p.h, p.w, p.smallest())
+		}
+		im.alloc(hd.channels(mode), hd.h, hd.w)
+		err = p.decode(im)
+	default:
+		err = decodePNG(b, hd, mode, im)
 	}
+	return hd.native, err
+}
+
+// decodePNG makes im the picture of a PNG file.
+func decodePNG(b []byte, hd header, mode ColorMode, im *Image) error {
 	m, err := png.Decode(bytes.NewReader(b))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if s := m.Bounds().Size(); s.X != hd.w || s.Y != hd.h {
-		return 0, fmt.Errorf("picture is %d×%d, its header says %d×%d", s.Y, s.X, hd.h, hd.w)
+		return fmt.Errorf("picture is %d×%d, its header says %d×%d", s.Y, s.X, hd.h, hd.w)
 	}
 	im.alloc(hd.channels(mode), hd.h, hd.w)
 	switch m := m.(type) {
@@ -223,9 +296,9 @@ func decodeImage(b []byte, mode ColorMode, im *Image) (native int, err error) {
 	case *image.Paletted:
 		convertRows(im, palettedRow(m), grayPNG)
 	default:
-		return 0, fmt.Errorf("unsupported kind of picture %T", m)
+		return fmt.Errorf("unsupported kind of picture %T", m)
 	}
-	return hd.native, nil
+	return nil
 }
 
 // copyGray copies grey samples to every channel of im.

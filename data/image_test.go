@@ -105,7 +105,24 @@ func TestDecodeImageErrors(t *testing.T) {
 		want string
 	}{
 		{"empty", nil, "empty"},
-		{"text", []byte("hello, world"), "neither a JPEG nor a PNG"},
+		{"text", []byte("hello, world"), "neither a JPEG, PNG, BMP, TIFF nor PPM"},
+		{"GIF", []byte("GIF89a and more"), "GIF file, which OpenCV does not read either: only JPEG"},
+		{"WebP", []byte("RIFF\x00\x00\x00\x00WEBPVP8 "), "WebP file: only JPEG"},
+		{"HTML", []byte("<html>404</html>"), "HTML"},
+		{"BMP head only", []byte("BM"), "BMP file: unexpected EOF"},
+		{"BMP cut off", bmpFile(9, 7, 24)[:100], "BMP file: unexpected EOF"},
+		{"BMP of 16 bits", bmpFile(9, 7, 16), "BMP file of a rare kind"},
+		{"BMP of absurd size", bmpFile(30000, 30000, 24)[:200], "file of 200 bytes for a picture of 30000×30000"},
+		{"TIFF head only", []byte("II*\x00"), "TIFF file"},
+		{"TIFF directory past the end", []byte("II*\x00\xff\xff\xff\xff1234"), "TIFF file"},
+		{"PPM head only", []byte("P6\n3"), "does not give width, height"},
+		{"PPM with letters", []byte("P6\n3 x 255\n"), "does not give width, height"},
+		{"PPM cut off", []byte("P6 2 2 255\n12345678901"), "11 bytes of pixels, but 2×2 need 12 or more"},
+		{"PPM of absurd size", []byte("P6 30000 30000 255\n"), "file of 19 bytes for a picture of 30000×30000"},
+		{"PPM too large", []byte("P6 999999 999999 255\n"), "2^30"},
+		{"PGM that ends early", []byte("P2 2 2 255\n1 2 3 444"), "before its 2×2 pixels are complete"},
+		{"PGM with a sign", []byte("P2 2 2 255\n1 2 -3 4\n"), "before its 2×2 pixels are complete"},
+		{"PGM without a range", []byte("P2 2 2 0\n1 2 3 4\n"), "largest value of a sample is 0"},
 		{"only magic", full[:3], "frame header"},
 		{"cut in the header", full[:len(full)/2], ""},
 		{"PNG head only", pngMagic, "IHDR"},
@@ -120,6 +137,16 @@ func TestDecodeImageErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// bmpFile is an uncompressed, black BMP file.
+func bmpFile(w, h, bits int) []byte {
+	b := []byte("BM")
+	le := binary.LittleEndian
+	for _, v := range []int{0, 0, 54, 40, w, h, 1 | bits<<16, 0, 0, 0, 0, 0, 0} {
+		b = le.AppendUint32(b, uint32(v))
+	}
+	return append(b, make([]byte, min(1000, h*((w*bits/8+3)&^3)))...)
 }
 
 func FuzzDecodeImage(f *testing.F) {

@@ -31,7 +31,7 @@ func convertImageset(args []string, s stdio) error {
 	fs.IntVar(&o.ResizeHeight, "resize_height", 0, "`height` to resize images to, with --resize_width")
 	fs.BoolVar(&o.CheckSize, "check_size", false, "stop if images differ in size")
 	fs.BoolVar(&o.Encoded, "encoded", false, "store encoded images: a file as it is unless it must be changed")
-	fs.StringVar(&o.EncodeType, "encode_type", "", "`type` to encode images as: jpg or png (default: what the file's name says)")
+	fs.StringVar(&o.EncodeType, "encode_type", "", "`type` to encode images as: jpg, png or bmp (default: what the file's name says)")
 	pos, err := parseFlags(fs, args)
 	if err != nil {
 		return err
