@@ -224,20 +224,8 @@ func encode(im *Image, typ string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var m image.Image
-	n := im.H * im.W
-	if im.C == 1 {
-		m = &image.Gray{Pix: im.Pix, Stride: im.W, Rect: image.Rect(0, 0, im.W, im.H)}
-	} else {
-		rgba := image.NewRGBA(image.Rect(0, 0, im.W, im.H))
-		for i := range n {
-			p := rgba.Pix[4*i : 4*i+4]
-			p[0], p[1], p[2], p[3] = im.Pix[2*n+i], im.Pix[n+i], im.Pix[i], 255
-		}
-		m = rgba
-	}
 	var buf bytes.Buffer
-	if err := enc(&buf, m); err != nil {
+	if err := enc(&buf, im.Picture()); err != nil {
 		return nil, err
 	}
 	return buf.Bytes(), nil

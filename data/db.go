@@ -32,6 +32,26 @@ func ParseBackend(s string) (Backend, error) {
 	return 0, fmt.Errorf("unknown backend %q (lmdb or leveldb)", s)
 }
 
+// DetectBackend finds out what kind of database is at path.
+func DetectBackend(path string) (Backend, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	if !st.IsDir() {
+		return LMDB, nil // its data file, or none at all: OpenDB says so
+	}
+	for _, k := range []struct {
+		file    string
+		backend Backend
+	}{{"data.mdb", LMDB}, {"CURRENT", LevelDB}} {
+		if _, err := os.Stat(filepath.Join(path, k.file)); err == nil {
+			return k.backend, nil
+		}
+	}
+	return 0, fmt.Errorf("%s is no database: it has neither LMDB's data.mdb nor LevelDB's CURRENT", path)
+}
+
 // A DB is a database of records open for reading. It may be used by several
 // goroutines, each with a cursor of its own.
 type DB interface {

@@ -86,6 +86,9 @@ const (
 	formatPNM
 )
 
+// formatNames are their names.
+var formatNames = map[fileFormat]string{formatJPEG: "JPEG", formatPNG: "PNG", formatBMP: "BMP", formatTIFF: "TIFF", formatPNM: "PNM"}
+
 // A header is what the first bytes of an image file say.
 type header struct {
 	format fileFormat

@@ -22,10 +22,10 @@ func TestInspectDatum(t *testing.T) {
 		mode ColorMode
 		want DatumInfo
 	}{
-		{"bytes", rawDatum(1, 2, 3, 7, []byte("123456")), Native, DatumInfo{C: 1, H: 2, W: 3, Label: 7}},
+		{"bytes", rawDatum(1, 2, 3, 7, []byte("123456")), Native, DatumInfo{C: 1, H: 2, W: 3, Label: 7, Bytes: 6}},
 		{"floats", &caffepb.Datum{Channels: proto.Int32(1), Height: proto.Int32(1), Width: proto.Int32(2), Label: proto.Int32(-1), FloatData: []float32{1, 2}},
-			Native, DatumInfo{C: 1, H: 1, W: 2, Label: -1, Float: true}},
-		{"file", &caffepb.Datum{Data: file.Bytes(), Encoded: proto.Bool(true), Label: proto.Int32(3)}, Gray, DatumInfo{C: 1, H: 4, W: 6, Label: 3, Encoded: true}},
+			Native, DatumInfo{C: 1, H: 1, W: 2, Label: -1, Float: true, Bytes: 8}},
+		{"file", &caffepb.Datum{Data: file.Bytes(), Encoded: proto.Bool(true), Label: proto.Int32(3)}, Gray, DatumInfo{C: 1, H: 4, W: 6, Label: 3, Encoded: true, Format: "PNG", Bytes: file.Len()}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := InspectDatum(marshal(t, c.d), c.mode)

@@ -359,7 +359,7 @@ func (db *DB) page(pgno uint64, kind uint16) ([]byte, error) {
 		return nil, pageError(pgno, "bears the number %d", n)
 	}
 	if f := le.Uint16(p[10:]); f&kindMask != kind {
-		return nil, pageError(pgno, "is a %s page instead of a %s page", kindName(f), kindName(kind))
+		return nil, pageError(pgno, "kind of page is %s instead of %s", kindName(f), kindName(kind))
 	}
 	return p, nil
 }
