@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -75,6 +76,9 @@ type Net struct {
 	layers []*layer
 	err    error // of the selection of layers
 }
+
+// dir is the folder of the net's file.
+func (n *Net) dir() string { return filepath.Dir(n.File) }
 
 // A layer is one that the net's state selects, with its wiring. Of its
 // parameter, the messages that its type reads are never nil.

@@ -288,7 +288,7 @@ func (c *Case) chooseCrop(s *fixedSet) (crop, full int) {
 	for crop := 96; crop < full; crop += 32 {
 		np := proto.CloneOf(c.Train.Param)
 		s.use(np, crop)
-		net, err := graph.New(trainState(np), graph.Options{Seed: 1, ResolvePath: c.in.ResolvePath})
+		net, err := graph.New(trainState(np), graph.Options{Seed: 1, ResolvePath: c.in.ResolvePath, Dir: c.Train.dir()})
 		if err != nil {
 			continue
 		}

@@ -82,7 +82,7 @@ func (c *Case) FindRate(ctx context.Context, o RateOptions) (_ *RateRange, err e
 	r := &RateRange{}
 	var mean, lowest, first float64
 	stop := false
-	sv, err := solver.New(sp, solver.Options{Log: o.Log, ResolvePath: c.in.ResolvePath, Load: c.in.Load,
+	sv, err := solver.New(sp, solver.Options{Log: o.Log, ResolvePath: c.in.ResolvePath, Dir: c.Train.dir(), Load: c.in.Load,
 		Action: func() solver.Action {
 			if stop || ctx.Err() != nil {
 				return solver.ActionStop

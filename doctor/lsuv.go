@@ -42,7 +42,7 @@ func (c *Case) UnitVariance(path string, log *slog.Logger) (err error) {
 		sp = &caffepb.SolverParameter{}
 		sp.LrPolicy = proto.String("fixed")
 	}
-	sv, err := solver.New(quietSolver(sp, c.Train.Param), solver.Options{Log: log, ResolvePath: c.in.ResolvePath, Load: c.in.Load})
+	sv, err := solver.New(quietSolver(sp, c.Train.Param), solver.Options{Log: log, ResolvePath: c.in.ResolvePath, Dir: c.Train.dir(), Load: c.in.Load})
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Train.File, err)
 	}
@@ -58,7 +58,7 @@ func (c *Case) unitVariance(owner *graph.Net, np *caffepb.NetParameter, seed uin
 	if quiet := withoutNoise(np); quiet != nil {
 		np = quiet
 	}
-	net, err := graph.New(trainState(np), graph.Options{Seed: seed, ResolvePath: c.in.ResolvePath, ShareParams: owner, NoLayout: true, NoFuse: true})
+	net, err := graph.New(trainState(np), graph.Options{Seed: seed, ResolvePath: c.in.ResolvePath, Dir: c.Train.dir(), ShareParams: owner, NoLayout: true, NoFuse: true})
 	if err != nil {
 		return err
 	}

@@ -260,13 +260,13 @@ func (c *Case) newProbe(sp *caffepb.SolverParameter, np *caffepb.NetParameter, o
 			p.Close()
 		}
 	}()
-	g := graph.Options{Log: o.Log, ResolvePath: c.in.ResolvePath, NoLayout: true, NoFuse: true}
+	g := graph.Options{Log: o.Log, ResolvePath: c.in.ResolvePath, Dir: c.Train.dir(), NoLayout: true, NoFuse: true}
 	if sp != nil {
 		sp := quietSolver(sp, np)
 		if c.in.Weights != "" {
 			sp.Weights = []string{c.in.Weights}
 		}
-		if p.sv, err = solver.New(sp, solver.Options{Log: o.Log, ResolvePath: c.in.ResolvePath, Load: c.in.Load, Snapshot: c.in.Snapshot,
+		if p.sv, err = solver.New(sp, solver.Options{Log: o.Log, ResolvePath: c.in.ResolvePath, Dir: c.Train.dir(), Load: c.in.Load, Snapshot: c.in.Snapshot,
 			OnIteration: func(q solver.Progress) { p.m.Rate = Number(q.Rate) }}); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.Train.File, err)
 		}

@@ -72,7 +72,7 @@ func (p *probe) alone(n *graph.Node, edit func(*caffepb.TransformationParameter)
 	l.Include, l.Exclude = nil, nil
 	edit(l.TransformParam)
 	np := &caffepb.NetParameter{Name: proto.String("input"), Layer: []*caffepb.LayerParameter{l}}
-	net, err := graph.New(trainState(np), graph.Options{Seed: p.seed, ResolvePath: p.c.in.ResolvePath})
+	net, err := graph.New(trainState(np), graph.Options{Seed: p.seed, ResolvePath: p.c.in.ResolvePath, Dir: p.c.Train.dir()})
 	if err != nil {
 		return nil, fmt.Errorf("%s: the data alone: %w", n.Name, err)
 	}

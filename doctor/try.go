@@ -368,7 +368,7 @@ func divideMean(from, to string) error {
 // the variant.
 func (t *trying) compare(tr *Trial) error {
 	sp, np := t.small(tr, 1)
-	net, err := graph.New(trainState(np), graph.Options{Seed: 1, ResolvePath: t.c.in.ResolvePath})
+	net, err := graph.New(trainState(np), graph.Options{Seed: 1, ResolvePath: t.c.in.ResolvePath, Dir: t.c.Train.dir()})
 	if err != nil {
 		if tr.control {
 			return fmt.Errorf("%s: %w", t.c.Train.File, err)
@@ -594,7 +594,7 @@ func (t *trying) train(tr *Trial, seed int64, iterations int, keep bool) (r *Run
 	t.snapshot++
 	sp.SnapshotPrefix = proto.String(filepath.Join(t.dir, fmt.Sprintf("run%d", t.snapshot)))
 	model, state := "", ""
-	o := solver.Options{Log: t.o.Log, ResolvePath: t.c.in.ResolvePath, Load: t.c.in.Load, Snapshot: r.state,
+	o := solver.Options{Log: t.o.Log, ResolvePath: t.c.in.ResolvePath, Dir: t.c.Train.dir(), Load: t.c.in.Load, Snapshot: r.state,
 		Watch: solver.Watch{Snapshotted: func(_ int, m, s string) { model, state = m, s }},
 		Action: func() solver.Action {
 			if r.Ended != "" || t.ctx.Err() != nil || time.Now().After(t.limit) {
@@ -667,7 +667,7 @@ func (t *trying) alive(owner *graph.Net, np *caffepb.NetParameter) (_ bool, err 
 	if quiet := withoutNoise(np); quiet != nil {
 		np = quiet
 	}
-	if p.net, err = graph.New(trainState(np), graph.Options{Seed: 1, ResolvePath: t.c.in.ResolvePath, ShareParams: owner, NoLayout: true, NoFuse: true}); err != nil {
+	if p.net, err = graph.New(trainState(np), graph.Options{Seed: 1, ResolvePath: t.c.in.ResolvePath, Dir: t.c.Train.dir(), ShareParams: owner, NoLayout: true, NoFuse: true}); err != nil {
 		return false, err
 	}
 	p.still = p.net

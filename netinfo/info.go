@@ -71,7 +71,7 @@ func Of(np *caffepb.NetParameter, o SourceOptions) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	net, err := graph.New(np, graph.Options{ResolvePath: o.ResolvePath, NoFill: true, NoLayout: true, NoFuse: true})
+	net, err := graph.New(np, graph.Options{ResolvePath: o.ResolvePath, Dir: o.Dir, NoFill: true, NoLayout: true, NoFuse: true})
 	if err != nil {
 		return nil, err
 	}

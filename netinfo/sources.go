@@ -26,6 +26,8 @@ type SourceOptions struct {
 	// ResolvePath maps paths of the prototxt to paths that can be opened; nil
 	// leaves them as they are.
 	ResolvePath func(string) string
+	// Dir is the folder of the prototxt, as in graph.Options.
+	Dir string
 }
 
 // Sources returns np with the layers that read data replaced by Input layers

@@ -62,6 +62,9 @@ type Options struct {
 	// ResolvePath maps paths of the prototxt files (net, weights, sources,
 	// snapshot_prefix) to paths that can be opened; nil leaves them.
 	ResolvePath func(string) string
+	// Dir is where the Python layers of nets that stand in the solver itself are
+	// looked for; "" is File's folder.
+	Dir string
 	// EditNet, if set, changes every net read before it is built.
 	EditNet func(*caffepb.NetParameter) error
 	// Action is polled after each iteration and before each test batch, there
@@ -309,16 +312,16 @@ func (s *Solver) readNet(path string) (*caffepb.NetParameter, *prototxt.Source, 
 	return np, src, err
 }
 
-// dir returns the folder of the file that a net is read from; of the solver's if
-// it is written there.
+// dir returns the folder of a net that was read from src, nil for one that stands
+// in the solver.
 func (s *Solver) dir(src *prototxt.Source) string {
 	switch {
 	case src != nil:
 		return filepath.Dir(src.File)
-	case s.o.File != "":
+	case s.o.Dir == "" && s.o.File != "":
 		return filepath.Dir(s.o.File)
 	}
-	return ""
+	return s.o.Dir
 }
 
 func (s *Solver) edit(np *caffepb.NetParameter) (*caffepb.NetParameter, error) {

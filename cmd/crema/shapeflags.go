@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,7 +123,7 @@ func (n *netFile) in(phase caffepb.Phase) *caffepb.NetParameter {
 
 // info describes the net in a phase.
 func (n *netFile) info(phase caffepb.Phase) (*netinfo.Info, error) {
-	i, err := netinfo.Of(n.in(phase), netinfo.SourceOptions{Shapes: n.flags.shapes, ResolvePath: n.roots.Resolve})
+	i, err := netinfo.Of(n.in(phase), netinfo.SourceOptions{Shapes: n.flags.shapes, ResolvePath: n.roots.Resolve, Dir: filepath.Dir(n.flags.model)})
 	if err != nil {
 		return nil, graph.Locate(n.src, err)
 	}
