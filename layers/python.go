@@ -3,6 +3,7 @@ package layers
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -39,6 +40,7 @@ type python struct {
 	shaped   int  // how often Reshape was called
 	fresh    bool // Reshape was called since the last Forward
 	forwards uint64
+	waited   time.Duration // in Forward, if the layer gives data
 }
 
 // NewPython returns a process for the Python layers of a net, for
@@ -125,8 +127,17 @@ func (l *python) Forward(bottom, top []*tensor.Blob) error {
 	reshape := !l.fresh
 	l.fresh = false
 	l.forwards++
+	if l.givesData() {
+		defer func(began time.Time) { l.waited += time.Since(began) }(time.Now())
+	}
 	return l.layer.Forward(reshape, bottom, top)
 }
+
+// givesData reports whether the layer takes the part of a data layer.
+func (l *python) givesData() bool { return len(l.p.GetBottom()) == 0 }
+
+// Waited implements Waiter: the net waits while a layer that gives data makes it.
+func (l *python) Waited() float64 { return l.waited.Seconds() }
 
 // Backward calls the layer's backward.
 func (l *python) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tensor.Blob) error {
@@ -138,11 +149,11 @@ func (l *python) Cursor() *caffepb.LayerCursor {
 	return &caffepb.LayerCursor{Name: proto.String(l.p.GetName()), Forwards: proto.Uint64(l.forwards)}
 }
 
-// SetCursor implements Stateful, as far as it can: what the layer itself keeps
-// begins anew.
+// SetCursor implements Stateful, as far as it can: where the layer itself stands
+// is known to nobody.
 func (l *python) SetCursor(c *caffepb.LayerCursor) error {
-	if len(l.p.GetBottom()) == 0 && c.GetForwards() != l.forwards {
-		l.ctx.Log.Warn(fmt.Sprintf("Layer %s of type Python gives data from its beginning: its position after %d batches is not known", l.p.GetName(), c.GetForwards()))
+	if l.givesData() && c.GetForwards() != l.forwards {
+		l.ctx.Log.Warn(fmt.Sprintf("Layer %s of type Python cannot be put where it stood after %d batches: it goes on with what comes next for it", l.p.GetName(), c.GetForwards()))
 	}
 	l.forwards = c.GetForwards()
 	return nil

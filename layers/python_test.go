@@ -108,6 +108,9 @@ func TestPythonData(t *testing.T) {
 			}
 			all = append(all, x...)
 		}
+		if l.(Waiter).Waited() <= 0 {
+			t.Error("nobody waited for the data")
+		}
 		return all
 	}
 	a, b, c := batches(1), batches(1), batches(2)
@@ -219,7 +222,7 @@ func TestPythonResizes(t *testing.T) {
 func TestPythonPropagateDown(t *testing.T) {
 	ctx := pythonContext(t, train)
 	a, b := tensor.New(1), tensor.New(1)
-	l, top := newLayer(t, ctx, pythonLayer("checks", "Down", "", ""), blobs(a, b), 1)
+	l, top := newLayer(t, ctx, `type: "Python" python_param { module: "checks" layer: "Down" share_in_parallel: true }`, blobs(a, b), 1)
 	if err := l.Backward(top, []bool{false, true}, blobs(a, b)); err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +238,7 @@ func TestPythonErrors(t *testing.T) {
 	}{
 		"no module":   {`type: "Python"`, []string{"python_param: module is not set"}},
 		"no layer":    {`type: "Python" python_param { module: "checks" }`, []string{"python_param: layer is not set"}},
-		"unknown":     {pythonLayer("nowhere", "X", "", ""), []string{`class X of Python module "nowhere": ModuleNotFoundError: No module named 'nowhere'`, "own modules are looked for in", "testdata/python"}},
+		"unknown":     {pythonLayer("nowhere", "X", "", ""), []string{`class X of Python module "nowhere": ModuleNotFoundError: No module named 'nowhere'`, "'nowhere' (own modules are looked for in testdata/python, .)"}},
 		"file name":   {pythonLayer("checks.py", "X", "", ""), []string{"without its .py"}},
 		"no class":    {pythonLayer("checks", "Missing", "", ""), []string{"module 'checks'", "checks.py) has no class 'Missing'"}},
 		"other class": {pythonLayer("checks", "NoLayer", "", ""), []string{"checks.NoLayer is not a subclass of caffe.Layer"}},

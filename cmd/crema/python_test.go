@@ -67,9 +67,9 @@ func TestPythonDocumentation(t *testing.T) {
 	// Training goes on from the snapshot.
 	r = mustCrema(t, "train", "-solver", "solver.prototxt", "-snapshot", "line_iter_300.solverstate", "--set=max_iter=310")
 	if !slices.ContainsFunc(r.messages(t), func(m string) bool {
-		return strings.HasPrefix(m, "Layer points of type Python gives data from its beginning")
+		return strings.HasPrefix(m, "Layer points of type Python cannot be put where it stood after")
 	}) {
-		t.Error("nothing says that the data begins anew")
+		t.Error("nothing says that the data does not go on")
 	}
 	t.Chdir(t.TempDir())
 	weights := filepath.Join(dir, "line_iter_300.caffemodel")

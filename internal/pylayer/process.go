@@ -119,7 +119,8 @@ func (p *Process) start() (err error) {
 	for i, ours := range []**os.File{&p.requests, &p.replies, &p.life, &p.output} {
 		r, w, err := os.Pipe()
 		if err != nil {
-			return errors.Join(err, p.closeFiles(theirs[:]...))
+			closeFiles(append(theirs[:], p.requests, p.replies, p.life, p.output)...)
+			return fmt.Errorf("pipes to Python: %w", err)
 		}
 		if i == 0 || i == 2 {
 			*ours, theirs[i] = w, r
@@ -132,10 +133,10 @@ func (p *Process) start() (err error) {
 	cmd.Stdout, cmd.Stderr = theirs[3], theirs[3]
 	ownGroup(cmd)
 	if err := cmd.Start(); err != nil {
-		p.closeFiles(append(theirs[:], p.requests, p.replies, p.life, p.output)...)
+		closeFiles(append(theirs[:], p.requests, p.replies, p.life, p.output)...)
 		return fmt.Errorf("cannot start %s for Python layers: %w", p.python, err)
 	}
-	p.closeFiles(theirs[:]...)
+	closeFiles(theirs[:]...)
 	p.cmd = cmd
 	p.in = bufio.NewReader(p.replies)
 	p.ended, p.logged = make(chan struct{}), make(chan struct{})
@@ -153,7 +154,7 @@ func (p *Process) start() (err error) {
 // patience is how long to wait for what an ended process has left in a pipe.
 const patience = 50 * time.Millisecond
 
-func (p *Process) closeFiles(fs ...*os.File) error {
+func closeFiles(fs ...*os.File) error {
 	var errs []error
 	for _, f := range fs {
 		if f != nil {
@@ -292,7 +293,7 @@ func (p *Process) Close() error {
 	_ = killGroup(cmd.Process)
 	<-p.ended
 	p.stopLog()
-	return p.closeFiles(p.replies, p.life, p.output)
+	return closeFiles(p.replies, p.life, p.output)
 }
 
 var errClosed = errors.New("the net's Python process was closed")

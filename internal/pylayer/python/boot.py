@@ -1,3 +1,4 @@
+# Python layers of crema
 import os, sys
 if sys.version_info < (3, 6):
     sys.exit("Python layers need Python 3.6 or newer, this is Python %d.%d" % sys.version_info[:2])

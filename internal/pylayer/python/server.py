@@ -218,10 +218,10 @@ def watch(grace):
         os._exit(0)
 
 
-def stop_watching(child):
-    # Reaped here: where it is left over, nobody else may do it.
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+def stop_watching(me, watcher):
+    if os.getpid() == me:  # not one that a layer has forked
+        os.kill(watcher, signal.SIGKILL)
+        os.waitpid(watcher, 0)  # once it is left over, nobody may
 
 
 def search_path(dirs):
@@ -239,11 +239,11 @@ def search_path(dirs):
 
 # Names that numpy 1.24 and 2 have no more, but layers of Caffe's time use.
 OLD_NUMPY = {"bool": bool, "int": int, "float": float, "complex": complex, "object": object, "str": str, "long": int,
-             "unicode": str, "float_": float, "Inf": float("inf"), "NaN": float("nan")}
+             "unicode": str, "Inf": float("inf"), "NaN": float("nan")}
 
 
 def restore_numpy():
-    for name, value in OLD_NUMPY.items():
+    for name, value in list(OLD_NUMPY.items()) + [("float_", np.float64)]:
         if name not in np.__dict__:
             setattr(np, name, value)
 
@@ -278,8 +278,9 @@ def load(spec):
     return remote
 
 
-def failure(error, method, path):
-    """Describes an exception for crema's error message."""
+def failure(error, method, own, path):
+    """Describes an exception for crema's error message. own is the module that
+    is being imported, if any."""
     most = 5
     frames = [f for f in traceback.extract_tb(error.__traceback__)
               if not f.filename.startswith((OURS, IMPORTS, "<frozen importlib"))]
@@ -297,7 +298,7 @@ def failure(error, method, path):
         "method": method,
         "message": message,
         "frames": calls,
-        "hint": hint(error, path),
+        "hint": hint(error, own, path),
     }).encode("utf-8")
 
 
@@ -316,7 +317,7 @@ PACKAGES = {"yaml": "pyyaml", "cv2": "opencv-python", "PIL": "pillow", "skimage"
             "google": "protobuf", "Image": "pillow"}
 
 
-def hint(error, path):
+def hint(error, own, path):
     """Says what to do about errors that many meet, or nothing."""
     python2 = "this is Python 2 code, and this is Python %d.%d: " % sys.version_info[:2]
     text = str(error)
@@ -341,8 +342,10 @@ def hint(error, path):
             return "module is the name of a file without its .py"
         if isinstance(error, ModuleNotFoundError):
             top = name.partition(".")[0]
-            return "%s -m pip install %s installs a package for this Python; own modules are looked for in %s" % (
-                sys.executable, PACKAGES.get(top, top), ", ".join(d or "." for d in path))
+            looked = "own modules are looked for in " + ", ".join(d or "." for d in path)
+            if top == own.partition(".")[0]:
+                return looked
+            return "%s -m pip install %s installs a package for this Python; %s" % (sys.executable, PACKAGES.get(top, top), looked)
     if isinstance(error, AttributeError):
         for old in PYTHON2_METHODS:
             if "has no attribute '%s'" % old in text:
@@ -358,10 +361,11 @@ def serve(pipes, path):
     remotes = {}
     while True:
         kind, body = pipes.receive()
-        remote = None
+        remote, own = None, ""
         try:
             if kind == LOAD:
                 spec = json.loads(body.decode("utf-8"))
+                own = spec["module"]
                 remotes[spec["number"]] = load(spec)
                 reply = b""
             else:
@@ -377,7 +381,7 @@ def serve(pipes, path):
         except BaseException as error:
             host.changed = []
             flush()
-            pipes.send(FAILED, failure(error, remote.method if remote else "", path))
+            pipes.send(FAILED, failure(error, remote.method if remote else "", own, path))
             continue
         flush()
         pipes.send(DONE, reply)
@@ -403,7 +407,7 @@ def main():
         _, body = pipes.receive()
         init = json.loads(body.decode("utf-8"))
         import atexit
-        atexit.register(stop_watching, watch(init["grace"]))
+        atexit.register(stop_watching, os.getpid(), watch(init["grace"]))
         python = {"python": "%d.%d.%d" % sys.version_info[:3], "executable": sys.executable}
         sys.path[:] = [d for d in sys.path if d != ""]  # a file here must not be taken for a part of numpy
         try:
