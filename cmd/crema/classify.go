@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -115,7 +116,7 @@ func (r *runEnv) loadDeploy(f *netFlags, shapes map[string][]int) (*graph.Net, *
 			r.log.Warn(n)
 		}
 	}
-	o := graph.Options{ResolvePath: r.roots.Resolve}
+	o := graph.Options{ResolvePath: r.roots.Resolve, Dir: filepath.Dir(f.model)}
 	if f.log.v > 0 { // what it is made of is not what was asked for
 		o.Log = r.log.Logger
 	}
