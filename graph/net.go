@@ -23,6 +23,9 @@ import (
 type Options struct {
 	// Seed keys all random streams of the net's layers.
 	Seed uint64
+	// Title is what messages call the net; "" is TRAIN net or TEST net, by its
+	// phase.
+	Title string
 	// Log receives Caffe's log sentences; nil drops them.
 	Log *slog.Logger
 	// ResolvePath maps paths of the prototxt to paths that can be opened; nil
@@ -46,34 +49,6 @@ type Options struct {
 	// convolutions do that of ReLU layers that follow them in place
 	// (Net.SetFused), unless the environment variable CREMA_FUSE is off.
 	NoFuse bool
-}
-
-// A LayerError is an error in one layer of a net. Index is the layer's
-// position in the NetParameter that New was given.
-type LayerError struct {
-	Index int
-	Layer string
-	Type  string
-	Err   error
-}
-
-// Error names the layer and its type.
-func (e *LayerError) Error() string {
-	return fmt.Sprintf("layer %q (%s): %v", e.Layer, e.Type, e.Err)
-}
-
-// Unwrap returns the cause.
-func (e *LayerError) Unwrap() error { return e.Err }
-
-// Locate puts before an error of New the place in its file of the layer that
-// has it; only the file where an upgrade may have moved the layers.
-func Locate(src *prototxt.Source, err error) error {
-	at := src.File
-	var in *LayerError
-	if errors.As(err, &in) && len(src.Notes) == 0 {
-		at = src.At(fmt.Sprintf("layer[%d]", in.Index))
-	}
-	return fmt.Errorf("%s: %w", at, err)
 }
 
 // A Node is one layer of a net with its wiring.
@@ -157,6 +132,8 @@ type Net struct {
 	weights   []float32 // loss weight of each blob
 	params    []*Param
 	partner   *Net // Options.ShareParams
+	title     string
+	written   int // layers of the NetParameter
 	unshared  bool // some layer with parameters is not in Options.ShareParams
 	debugInfo bool
 	mayFuse   bool // nothing forbids it
@@ -191,6 +168,9 @@ func New(np *caffepb.NetParameter, o Options) (_ *Net, err error) {
 	if len(np.Layers) > 0 {
 		return nil, errors.New("net uses the old 'layers' fields: upgrade it first")
 	}
+	if o.Title == "" {
+		o.Title = np.GetState().GetPhase().String() + " net"
+	}
 	layout, fuse, err := passesOf(&o)
 	if err != nil {
 		return nil, err
@@ -208,8 +188,12 @@ func New(np *caffepb.NetParameter, o Options) (_ *Net, err error) {
 			n.Close()
 		}
 	}()
+	n.title, n.written = o.Title, len(np.Layer)
 	kept, index, err := filter(np, o.Log)
 	if err != nil {
+		return nil, n.named(err)
+	}
+	if err := n.checkLayers(np, kept, index); err != nil {
 		return nil, err
 	}
 	shown := proto.CloneOf(np)
@@ -217,7 +201,7 @@ func New(np *caffepb.NetParameter, o Options) (_ *Net, err error) {
 	glog.Infof(o.Log, "Initializing net from parameters: \n%s", strings.TrimSuffix(string(prototxt.MarshalText(shown)), "\n"))
 	ls, index, err := insertSplits(kept, index)
 	if err != nil {
-		return nil, err
+		return nil, n.named(whyMissing(np, err))
 	}
 	b := &builder{Net: n, opts: o, available: map[string]bool{}, owners: map[string]owner{},
 		training: n.ctx.Phase == caffepb.Phase_TRAIN || np.GetForceBackward()}
@@ -226,7 +210,7 @@ func New(np *caffepb.NetParameter, o Options) (_ *Net, err error) {
 			l.Phase = n.ctx.Phase.Enum()
 		}
 		if err := b.addLayer(l, index[i]); err != nil {
-			return nil, &LayerError{Index: index[i], Layer: l.GetName(), Type: l.GetType(), Err: err}
+			return nil, n.named(&LayerError{Index: index[i], Layer: l.GetName(), Type: l.GetType(), Err: err})
 		}
 	}
 	b.pruneBackward()
@@ -234,6 +218,7 @@ func New(np *caffepb.NetParameter, o Options) (_ *Net, err error) {
 		b.forceBackward()
 	}
 	n.warnLostGradients()
+	n.warnChangedConstants()
 	var names []string
 	for name := range b.available {
 		names = append(names, name)
@@ -370,7 +355,7 @@ func (b *builder) addTop(n *Node, l *caffepb.LayerParameter, i int, name string)
 		n.Tops = append(n.Tops, b.blobs[id])
 		n.TopNames = append(n.TopNames, name)
 	case exists:
-		return fmt.Errorf("top blob %q is produced by more than one layer", name)
+		return b.madeTwice(name)
 	default:
 		b.newBlob(n, name)
 		b.byName[name] = len(b.blobs) - 1
@@ -421,7 +406,8 @@ func (b *builder) addParams(n *Node, l *caffepb.LayerParameter, shared *Node) er
 		}
 		for i, p := range blobs {
 			if !p.SameShape(theirs[i]) {
-				return fmt.Errorf("cannot share parameter %d: its shape is %s, in the net it is shared with %s", i, tensor.FormatShape(p.Shape()), tensor.FormatShape(theirs[i].Shape()))
+				return fmt.Errorf("cannot share parameter %d: its shape is %s, in the net it is shared with %s%s", i,
+					tensor.FormatShape(p.Shape()), tensor.FormatShape(theirs[i].Shape()), otherData(b.nodes, b.opts.ShareParams.nodes))
 			}
 			p.ShareData(theirs[i])
 		}
@@ -659,12 +645,12 @@ func (n *Net) ForwardLayer(i int) (float32, error) {
 	defer func(began time.Time) { l.ForwardTime += time.Since(began) }(time.Now())
 	if l.stale() {
 		if err := l.reshape(); err != nil {
-			return 0, l.wrap(err)
+			return 0, n.wrap(l, err)
 		}
 	}
 	if !l.idle {
 		if err := l.Layer.Forward(l.Bottoms, l.Tops); err != nil {
-			return 0, l.wrap(err)
+			return 0, n.wrap(l, err)
 		}
 	}
 	var loss float32
@@ -715,17 +701,13 @@ func (n *Net) BackwardLayer(i int) error {
 	}
 	if !l.idle {
 		if err := l.Layer.Backward(l.Tops, l.PropagateDown, l.Bottoms); err != nil {
-			return l.wrap(err)
+			return n.wrap(l, err)
 		}
 	}
 	if n.debugInfo && !l.added {
 		n.backwardDebug(l)
 	}
 	return nil
-}
-
-func (l *Node) wrap(err error) error {
-	return &LayerError{Index: l.index, Layer: l.Name, Type: l.Type, Err: err}
 }
 
 // ClearParamDiffs zeroes the gradients of the learnable parameters.
@@ -763,7 +745,7 @@ func (n *Net) SetCursors(c *caffepb.NetCursor) error {
 				p = &caffepb.LayerCursor{}
 			}
 			if err := s.SetCursor(p); err != nil {
-				return l.wrap(err)
+				return n.wrap(l, err)
 			}
 		}
 	}

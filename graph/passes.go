@@ -192,7 +192,7 @@ func (n *Net) chooseLayouts() error {
 			if b.Layout() != layout {
 				r := n.reorder(l, j, layout)
 				if err := r.reshape(); err != nil {
-					return r.wrap(err)
+					return n.wrap(r, err)
 				}
 				nodes = append(nodes, r)
 				touched = true
@@ -203,7 +203,7 @@ func (n *Net) chooseLayouts() error {
 		}
 		if touched {
 			if err := l.reshape(); err != nil {
-				return l.wrap(err)
+				return n.wrap(l, err)
 			}
 		}
 		nodes = append(nodes, l)

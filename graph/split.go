@@ -2,7 +2,8 @@ package graph
 
 import (
 	"fmt"
-	"strings"
+	"maps"
+	"slices"
 
 	"crema/prototxt/caffepb"
 
@@ -28,7 +29,7 @@ func insertSplits(ls []*caffepb.LayerParameter, index []int) ([]*caffepb.LayerPa
 			t, ok := maker[b]
 			if !ok {
 				return nil, nil, &LayerError{Index: index[i], Layer: l.GetName(), Type: l.GetType(),
-					Err: fmt.Errorf("unknown bottom blob %q%s", b, hint(b, maker))}
+					Err: &missingBlob{name: b, known: slices.Sorted(maps.Keys(maker))}}
 			}
 			source[[2]int{i, j}] = t
 			uses[t]++
@@ -88,15 +89,4 @@ func splitLayerName(layer, blob string, top int) string {
 
 func splitBlobName(layer, blob string, top, k int) string {
 	return fmt.Sprintf("%s_%s_%d_split_%d", blob, layer, top, k)
-}
-
-// hint suggests a blob whose name differs from the unknown one only in case or
-// is contained in it, or says that it is made only later.
-func hint(name string, known map[string]place) string {
-	for k := range known {
-		if strings.EqualFold(k, name) {
-			return fmt.Sprintf("; did you mean %q?", k)
-		}
-	}
-	return "; no layer before this one makes it"
 }

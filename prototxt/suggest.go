@@ -5,6 +5,15 @@ import (
 	"strings"
 )
 
+// Nearest returns the name that is most like s, which may be misspelt; "" if
+// none is.
+func Nearest(s string, names []string) string {
+	if near := nearest(s, names, 1); len(near) > 0 {
+		return near[0]
+	}
+	return ""
+}
+
 // nearest returns up to most of the names close to s, the closest first.
 func nearest(s string, names []string, most int) []string {
 	type hit struct {

@@ -99,7 +99,7 @@ type Watch struct {
 	// Passed is called when the passes of the iteration are done and before the
 	// update: activations and gradients are in their blobs.
 	Passed func(iter int, loss float32)
-	// Tested is called after a pass over a test net.
+	// Tested is called after a pass over a test net, if it has batches.
 	Tested func(TestResult)
 	// Snapshotted is called when a snapshot has been written.
 	Snapshotted func(iter int, model, state string)
@@ -178,6 +178,7 @@ func New(sp *caffepb.SolverParameter, o Options) (_ *Solver, err error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
+	s.warnTraps()
 	if err := s.setPrefix(); err != nil {
 		return nil, err
 	}
@@ -382,7 +383,7 @@ func (s *Solver) initTrainNet() error {
 	mergeState(np, caffepb.Phase_TRAIN, p.TrainState)
 	s.net, err = graph.New(np, graph.Options{Seed: s.seed, Log: s.log, ResolvePath: s.o.ResolvePath, Dir: s.dir(src)})
 	if err != nil {
-		return where(src, "train net", err)
+		return where(src, err)
 	}
 	for _, l := range s.net.Layers() {
 		if graph.IsSource(l.Param) && len(l.Tops) > 0 && l.Tops[0].Axes() > 0 {
@@ -400,10 +401,11 @@ func (s *Solver) finetune(n *graph.Net) error {
 	return n.Finetune(strings.Join(s.p.Weights, ","), s.o.Load)
 }
 
-// where names the place in a file (or, without one, the net) an error is in.
-func where(src *prototxt.Source, what string, err error) error {
+// where names the place in its file of an error in a net; src is nil for a net
+// inside the solver.
+func where(src *prototxt.Source, err error) error {
 	if src == nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return err
 	}
 	return graph.Locate(src, err)
 }
@@ -441,7 +443,7 @@ func (s *Solver) initTestNets() error {
 	}
 	for i, t := range src {
 		if p.TestIter[i] <= 0 {
-			return fmt.Errorf("test_iter must be above 0, it is %d", p.TestIter[i])
+			glog.Warnf(s.log, "test_iter is %d: test net #%d is built and, as in Caffe, tested on no batches", p.TestIter[i], i)
 		}
 		var np *caffepb.NetParameter
 		var pos *prototxt.Source
@@ -460,9 +462,9 @@ func (s *Solver) initTestNets() error {
 		}
 		mergeState(np, caffepb.Phase_TEST, over)
 		glog.Infof(s.log, "Creating test net (#%d) specified by %s", i, t.what)
-		n, err := graph.New(np, graph.Options{Seed: s.seed, Log: s.log, ResolvePath: s.o.ResolvePath, Dir: s.dir(pos), ShareParams: s.net})
+		n, err := graph.New(np, graph.Options{Seed: s.seed, Log: s.log, Title: fmt.Sprintf("TEST net #%d", i), ResolvePath: s.o.ResolvePath, Dir: s.dir(pos), ShareParams: s.net})
 		if err != nil {
-			return where(pos, "test net", err)
+			return where(pos, err)
 		}
 		s.testNets = append(s.testNets, n)
 		n.SetDebugInfo(p.GetDebugInfo())
@@ -747,7 +749,7 @@ func (s *Solver) test(i int) error {
 		sums[k] = v / n
 		glog.Infof(s.log, "    Test net output #%d: %s = %s%s", k, names[k], glog.G(sums[k]), lossNote(weights[k], sums[k]))
 	}
-	if f := s.o.Watch.Tested; f != nil {
+	if f := s.o.Watch.Tested; f != nil && n > 0 {
 		f(TestResult{Iter: s.iter, Net: i, Names: names, Values: sums, Loss: loss / n})
 	}
 	return nil

@@ -216,7 +216,7 @@ func TestForwardErrors(t *testing.T) {
 		{"data root syntax", []string{"-model", net, "-output", out, "-data-root", "x"}, 2, []string{"data-root"}},
 		{"missing file", []string{"-model", net + "x", "-output", out}, 1, []string{net + "x", "no such file"}},
 		{"unknown field", []string{"-model", broken, "-output", out}, 1, []string{broken + ":2:9", "nme"}},
-		{"unknown layer type", []string{"-model", badType, "-output", out}, 1, []string{badType + ":3:1", `"a"`, "Convolutoin", "InnerProduct"}},
+		{"unknown layer type", []string{"-model", badType, "-output", out}, 1, []string{badType + ":3:1", `"a"`, "Convolutoin", `did you mean "Convolution"`}},
 		{"unknown blob", []string{"-model", net, "-output", out, "-input", "z=" + in}, 1, []string{`"z"`, "in/x"}},
 		{"computed blob", []string{"-model", net, "-output", out, "-input", "y=" + in}, 1, []string{`"y"`, "in/x"}},
 		{"missing input file", []string{"-model", net, "-output", out, "-input", "in/x=" + in + "x"}, 1, []string{in + "x"}},
