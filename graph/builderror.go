@@ -60,7 +60,7 @@ func (e *TypesError) text(at func(*LayerError) string) string {
 		}
 		byType[l.Type] = append(byType[l.Type], l)
 	}
-	list := false
+	listed := false
 	var lines []string
 	for _, t := range order {
 		ls := byType[t]
@@ -71,8 +71,9 @@ func (e *TypesError) text(at func(*LayerError) string) string {
 			why = fmt.Sprintf(" of %s, not of Caffe", fork)
 		case near != "":
 			why = fmt.Sprintf(" (did you mean %q?)", near)
-		default:
-			list = true
+		case !listed:
+			why = " (known: " + strings.Join(layers.Types(), ", ") + ")"
+			listed = true
 		}
 		line := fmt.Sprintf("%s%slayer %q (%s): unknown layer type%s", at(ls[0]), prefix(e.Net), ls[0].Layer, t, why)
 		if more := ls[1:]; len(more) > 0 {
@@ -87,9 +88,6 @@ func (e *TypesError) text(at func(*LayerError) string) string {
 			line += "; so are " + firstOf(others)
 		}
 		lines = append(lines, line)
-	}
-	if list {
-		lines = append(lines, "known types: "+strings.Join(layers.Types(), ", "))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -129,6 +127,9 @@ func (e *located) Unwrap() error { return e.err }
 
 // place returns where the layer stands in its file.
 func (e *LayerError) place(src *prototxt.Source) string {
+	if e.written == 0 && len(src.Notes) == 0 { // not made by New
+		return src.At(fmt.Sprintf("layer[%d]", e.Index))
+	}
 	for _, form := range []string{"layer", "layers"} {
 		n := 0
 		for src.Has(fmt.Sprintf("%s[%d]", form, n)) {

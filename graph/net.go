@@ -133,7 +133,7 @@ type Net struct {
 	params    []*Param
 	partner   *Net // Options.ShareParams
 	title     string
-	written   int // layers of the NetParameter
+	written   int  // layers of the NetParameter
 	unshared  bool // some layer with parameters is not in Options.ShareParams
 	debugInfo bool
 	mayFuse   bool // nothing forbids it

@@ -96,7 +96,7 @@ func TestPythonErrorLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := crema("train", "-solver", solver, "--data-root=net.prototxt="+filepath.Join(dir, "net.prototxt"), "--set=snapshot_prefix="+filepath.Join(dir, "line"))
-	want := "crema train: iteration 0: layer \"loss\" (Python): EuclideanLoss.backward: RuntimeError: out of ideas\n  File \"" + file + "\", line "
+	want := "crema train: iteration 0: TRAIN net: layer \"loss\" (Python): EuclideanLoss.backward: RuntimeError: out of ideas\n  File \"" + file + "\", line "
 	if r.status != 1 || !strings.Contains(r.err, want) || !strings.HasSuffix(r.err, "in backward\n    raise RuntimeError('out of ideas')\n") {
 		t.Errorf("status %d, the error ends\n%s\nwant\n%s", r.status, r.err[max(0, len(r.err)-500):], want)
 	}
