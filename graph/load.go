@@ -74,6 +74,7 @@ func (n *Net) Finetune(list string, o LoadOptions) error {
 type weightsSource struct {
 	path   string
 	layers []sourceLayer
+	close  func() error // of a file
 }
 
 // wrap names the file that an error is about.
@@ -103,32 +104,43 @@ type sourceBlob struct {
 	bad    error // why it cannot be used
 }
 
-// file takes the parameters of a file, a .caffemodel or a .caffemodel.h5, which
-// are told apart by what is in them.
+// file takes the parameters of a file.
 func (l *loading) file(path string) error {
+	src, err := openSource(path)
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	return l.take(src)
+}
+
+// openSource opens a file of weights, a .caffemodel or a .caffemodel.h5, which
+// are told apart by what is in them.
+func openSource(path string) (*weightsSource, error) {
 	is, err := hdf5.Is(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if is {
-		f, err := hdf5.Open(path)
+	if !is {
+		w, err := prototxt.OpenWeights(path)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		defer f.Close()
-		src, err := hdf5Source(f)
-		if err != nil {
-			return err
-		}
-		src.path = path
-		return l.take(src)
+		src := protoSource(w)
+		src.close = w.Close
+		return src, nil
 	}
-	w, err := prototxt.OpenWeights(path)
+	f, err := hdf5.Open(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer w.Close()
-	return l.take(protoSource(w))
+	src, err := hdf5Source(f)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	src.path, src.close = path, f.Close
+	return src, nil
 }
 
 // protoSource returns the layers of an open .caffemodel, which is read when the

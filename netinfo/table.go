@@ -31,7 +31,7 @@ func (i *Info) WriteTable(w io.Writer) error {
 		rows = append(rows, []string{l.Name, kind, strings.Join(shapes, ", "), params, countOrNone(i.PerItem(l.MACs)), bytesOrNone(l.ValueBytes)})
 	}
 	rows = append(rows, []string{"total", "", "", Count(i.Parameters), Count(i.PerItem(i.MACs)), Bytes(i.ValueBytes)})
-	return writeColumns(w, rows, 3)
+	return WriteColumns(w, rows, 3)
 }
 
 // PerItem divides multiply-adds of the whole batch among its items, rounding to
@@ -41,12 +41,15 @@ func (i *Info) PerItem(macs int64) int64 {
 	return (macs + n/2) / n
 }
 
-// writeColumns writes rows with the first left columns flush left and the others
-// flush right.
-func writeColumns(w io.Writer, rows [][]string, left int) error {
-	width := make([]int, len(rows[0]))
+// WriteColumns writes rows with the first left columns flush left and the others
+// flush right, two spaces apart. Rows may be shorter than the first.
+func WriteColumns(w io.Writer, rows [][]string, left int) error {
+	var width []int
 	for _, r := range rows {
 		for c, cell := range r {
+			if c == len(width) {
+				width = append(width, 0)
+			}
 			width[c] = max(width[c], utf8.RuneCountInString(cell))
 		}
 	}

@@ -27,7 +27,7 @@
 //
 // 0: done, also after a signal that stopped training cleanly; 1: something is
 // wrong with a file, a net or the run, which one line on stderr names; 2: the
-// command was called wrongly; 130: a second SIGINT ended training at once.
+// command was called wrongly; 3: compare_models found a difference; 130: a second SIGINT ended training at once.
 //
 // # Environment
 //
