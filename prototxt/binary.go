@@ -39,6 +39,11 @@ func ReadBinary(path string, m proto.Message) error {
 	if err != nil {
 		return err
 	}
+	return UnmarshalBinary(path, b, m)
+}
+
+// UnmarshalBinary is ReadBinary of what was read of the file that path names.
+func UnmarshalBinary(path string, b []byte, m proto.Message) error {
 	if len(b) == 0 {
 		return fmt.Errorf("%q: %w: it is empty", path, ErrTruncated)
 	}
@@ -129,12 +134,15 @@ func WriteBinary(path string, m proto.Message) error {
 	if err := proto.CheckInitialized(m); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	err := atomicfile.Write(path, func(w io.Writer) error { return encode(w, m.ProtoReflect()) })
+	err := atomicfile.Write(path, func(w io.Writer) error { return EncodeBinary(w, m) })
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }
+
+// EncodeBinary writes m as WriteBinary does. Required fields may be missing.
+func EncodeBinary(w io.Writer, m proto.Message) error { return encode(w, m.ProtoReflect()) }
 
 func encode(w io.Writer, m protoreflect.Message) error {
 	opts := proto.MarshalOptions{Deterministic: true, AllowPartial: true}

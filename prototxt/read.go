@@ -24,6 +24,16 @@ func readText(path string, m proto.Message) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseText(path, b, m)
+}
+
+// ParseText is ReadText of what was read of the file that path names.
+func ParseText(path string, b []byte, m proto.Message) error {
+	_, err := parseText(path, b, m)
+	return err
+}
+
+func parseText(path string, b []byte, m proto.Message) (*Source, error) {
 	want := infile.Unknown
 	switch m.(type) {
 	case *caffepb.NetParameter:

@@ -276,16 +276,15 @@ func upgradeInput(np *caffepb.NetParameter, notes *Notes) error {
 }
 
 // upgradeBatchNorm stops the statistics of BatchNorm layers, which older nets
-// list as three param messages, from being learned. It reports whether there
-// was such a layer.
+// list as three param messages, from being learned. It reports whether one was.
 func upgradeBatchNorm(np *caffepb.NetParameter) bool {
 	found := false
 	for _, l := range np.Layer {
 		if l.GetType() != "BatchNorm" || len(l.Param) != 3 {
 			continue
 		}
-		found = true
 		for _, p := range l.Param {
+			found = found || p.LrMult == nil || p.DecayMult == nil || p.GetLrMult() != 0 || p.GetDecayMult() != 0
 			p.LrMult, p.DecayMult = proto.Float32(0), proto.Float32(0)
 		}
 	}

@@ -3,11 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"google.golang.org/protobuf/proto"
 
 	"crema/internal/atomicfile"
+	"crema/internal/infile"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
 )
@@ -18,40 +20,41 @@ func init() {
 		name:    "upgrade_net_proto_text",
 		summary: "bring a net in the text format to the current version",
 		message: func() proto.Message { return &caffepb.NetParameter{} },
-		read:    prototxt.ReadText,
+		parse:   prototxt.ParseText,
 		upgrade: net,
-		write:   writeText,
+		encode:  encodeText,
 	}.command())
 	register(upgrader{
 		name:    "upgrade_net_proto_binary",
 		summary: "bring a net or weights in the binary format to the current version",
 		message: func() proto.Message { return &caffepb.NetParameter{} },
-		read:    prototxt.ReadBinary,
+		parse:   prototxt.UnmarshalBinary,
 		upgrade: net,
-		write:   prototxt.WriteBinary,
+		encode:  prototxt.EncodeBinary,
 	}.command())
 	register(upgrader{
 		name:    "upgrade_solver_proto_text",
 		summary: "bring a solver in the text format to the current version",
 		message: func() proto.Message { return &caffepb.SolverParameter{} },
-		read:    prototxt.ReadText,
+		parse:   prototxt.ParseText,
 		upgrade: func(m proto.Message) (prototxt.Notes, error) {
 			return prototxt.UpgradeSolver(m.(*caffepb.SolverParameter))
 		},
-		write: writeText,
+		encode: encodeText,
 	}.command())
 }
 
 // An upgrader is one of Caffe's upgrade tools: IN is read, upgraded if need be
-// and written to OUT, which may be the same file. A file that is up to date is
-// written too. What cannot be carried over is logged; the rest is written, and
-// the status is 1.
+// and written to OUT, which may be the same file. "-" is the standard input or
+// output. A file that is up to date is written too, so that what one of the tools
+// has written it writes again as it is. What cannot be carried over is logged;
+// the rest is written, and the status is 1.
 type upgrader struct {
 	name, summary string
 	message       func() proto.Message
-	read          func(path string, m proto.Message) error
+	parse         func(path string, b []byte, m proto.Message) error
 	upgrade       func(m proto.Message) (prototxt.Notes, error)
-	write         func(path string, m proto.Message) error
+	encode        func(w io.Writer, m proto.Message) error
 }
 
 func (u upgrader) command() command {
@@ -75,8 +78,18 @@ func (u upgrader) run(args []string, s stdio) (err error) {
 	defer func() { err = log.Close(err) }()
 
 	in, out := pos[0], pos[1]
+	var b []byte
+	if in == "-" {
+		in = "standard input"
+		b, err = io.ReadAll(s.in)
+	} else {
+		b, err = infile.ReadFile(in)
+	}
+	if err != nil {
+		return err
+	}
 	m := u.message()
-	if err := u.read(in, m); err != nil {
+	if err := u.parse(in, b, m); err != nil {
 		return err
 	}
 	notes, err := u.upgrade(m)
@@ -87,8 +100,14 @@ func (u upgrader) run(args []string, s stdio) (err error) {
 	if len(notes) == 0 {
 		log.Error("File already in latest proto format: " + in)
 	}
-	if err := u.write(out, m); err != nil {
-		return err
+	if out == "-" {
+		out = "standard output"
+		err = u.encode(s.out, m)
+	} else if err = proto.CheckInitialized(m); err == nil {
+		err = atomicfile.Write(out, func(w io.Writer) error { return u.encode(w, m) })
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", out, err)
 	}
 	if fi, err := os.Stat(out); err == nil {
 		if w := prototxt.WarnSize(out, fi.Size()); w != "" {
@@ -102,9 +121,7 @@ func (u upgrader) run(args []string, s stdio) (err error) {
 	return nil
 }
 
-func writeText(path string, m proto.Message) error {
-	if err := atomicfile.WriteBytes(path, prototxt.MarshalText(m)); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
+func encodeText(w io.Writer, m proto.Message) error {
+	_, err := w.Write(prototxt.MarshalText(m))
+	return err
 }

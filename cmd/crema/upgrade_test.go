@@ -130,3 +130,37 @@ func TestUpgradeInPlace(t *testing.T) {
 		t.Errorf("%v\n%s", err, b)
 	}
 }
+
+// TestUpgradePipe: "-" is the standard input and output, and what a tool wrote it
+// writes again as it is.
+func TestUpgradePipe(t *testing.T) {
+	v1, err := proto.Marshal(&caffepb.NetParameter{Layers: []*caffepb.V1LayerParameter{{Name: proto.String("ip"), Type: caffepb.V1LayerParameter_RELU.Enum()}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tool, in := range map[string]string{
+		"upgrade_net_proto_text":    "layers { name: 'a' type: RELU } input: 'x' input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4",
+		"upgrade_net_proto_binary":  string(v1),
+		"upgrade_solver_proto_text": "base_lr: 0.1 solver_type: ADAM",
+	} {
+		pipe := func(in string) (string, string) {
+			var stdout, stderr bytes.Buffer
+			if status := run([]string{tool, "-", "-"}, stdio{strings.NewReader(in), &stdout, &stderr}); status != 0 {
+				t.Fatalf("%s: status %d\n%s", tool, status, stderr.String())
+			}
+			return stdout.String(), stderr.String()
+		}
+		once, log := pipe(in)
+		if once == "" || once == in || !strings.Contains(log, "standard input: ") || !strings.Contains(log, "to standard output") {
+			t.Errorf("%s: wrote %q, log\n%s", tool, once, log)
+		}
+		twice, log := pipe(once)
+		if twice != once || !strings.Contains(log, "File already in latest proto format: standard input") {
+			t.Errorf("%s: the second time it wrote\n%s\nand the first time\n%s\nlog\n%s", tool, twice, once, log)
+		}
+		var stdout, stderr bytes.Buffer
+		if status := run([]string{tool, "-", "-"}, stdio{strings.NewReader("what{"), &stdout, &stderr}); status != 1 || stdout.Len() > 0 || !strings.Contains(stderr.String(), "standard input") {
+			t.Errorf("%s, bad input: status %d, %q, %s", tool, status, stdout.String(), stderr.String())
+		}
+	}
+}
