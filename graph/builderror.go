@@ -75,7 +75,7 @@ func (e *TypesError) text(at func(*LayerError) string) string {
 			why = " (known: " + strings.Join(layers.Types(), ", ") + ")"
 			listed = true
 		}
-		line := fmt.Sprintf("%s%slayer %q (%s): unknown layer type%s", at(ls[0]), prefix(e.Net), ls[0].Layer, t, why)
+		line := fmt.Sprintf("%s%slayer %q (%s): unknown layer type %q%s", at(ls[0]), prefix(e.Net), ls[0].Layer, t, t, why)
 		if more := ls[1:]; len(more) > 0 {
 			var others []string
 			for _, l := range more {

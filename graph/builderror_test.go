@@ -65,10 +65,10 @@ layer { name: "r" type: "Relu" bottom: "data" top: "r" }
 layer { name: "p2" type: "Permute" bottom: "data" top: "p2" }
 layer { name: "roi" type: "ROIPooling" bottom: "nothing" top: "roi" include { phase: TEST } }
 layer { name: "p3" type: "Permute" bottom: "data" top: "p3" }`, caffepb.Phase_TEST,
-			`net.prototxt:2:1: TEST net: layer "p1" (Permute): unknown layer type of SSD (github.com/weiliu89/caffe, branch ssd), not of Caffe; so are "p2" (net.prototxt:4:1), "p3" (net.prototxt:6:1)
-net.prototxt:3:1: TEST net: layer "r" (Relu): unknown layer type (did you mean "ReLU"?)
-net.prototxt:5:1: TEST net: layer "roi" (ROIPooling): unknown layer type of Fast and Faster R-CNN (github.com/rbgirshick/caffe-fast-rcnn), not of Caffe`},
-		{"no such type", data + `layer { name: "x" type: "Bogusness" bottom: "data" top: "x" }`, caffepb.Phase_TEST, "layer \"x\" (Bogusness): unknown layer type (known: AbsVal, "},
+			`net.prototxt:2:1: TEST net: layer "p1" (Permute): unknown layer type "Permute" of SSD (github.com/weiliu89/caffe, branch ssd), not of Caffe; so are "p2" (net.prototxt:4:1), "p3" (net.prototxt:6:1)
+net.prototxt:3:1: TEST net: layer "r" (Relu): unknown layer type "Relu" (did you mean "ReLU"?)
+net.prototxt:5:1: TEST net: layer "roi" (ROIPooling): unknown layer type "ROIPooling" of Fast and Faster R-CNN (github.com/rbgirshick/caffe-fast-rcnn), not of Caffe`},
+		{"no such type", data + `layer { name: "x" type: "Bogusness" bottom: "data" top: "x" }`, caffepb.Phase_TEST, "layer \"x\" (Bogusness): unknown layer type \"Bogusness\" (known: AbsVal, "},
 		{"the old form", `input: "data" input_dim: 1 input_dim: 3 input_dim: 4 input_dim: 4
 layers { name: "a" type: RELU bottom: "data" top: "a" }
 layers { name: "b" type: RELU bottom: "c" top: "b" }`, caffepb.Phase_TRAIN, `net.prototxt:3:1: TRAIN net: layer "b" (ReLU): unknown bottom blob "c"`},

@@ -106,7 +106,7 @@ func TestNetTitles(t *testing.T) {
 		edit func(*caffepb.NetParameter)
 		want string
 	}{
-		{"train", func(np *caffepb.NetParameter) { np.Layer[0].Type = proto.String("Date") }, `TRAIN net: layer "d" (Date): unknown layer type (did you mean "Data"?)`},
+		{"train", func(np *caffepb.NetParameter) { np.Layer[0].Type = proto.String("Date") }, `TRAIN net: layer "d" (Date): unknown layer type "Date" (did you mean "Data"?)`},
 		{"test", func(np *caffepb.NetParameter) { np.Layer[1].Type = proto.String("Date") }, `TEST net #0: layer "d" (Date): unknown layer type`},
 		{"channels", func(np *caffepb.NetParameter) {
 			np.Layer[1].TransformParam.ForceGray = proto.Bool(true)
