@@ -140,10 +140,10 @@ func (c *Comparison) layer(a, b *weightsSource, la, lb *sourceLayer) error {
 		default:
 			va, vb := make([]float32, pa.count), make([]float32, pb.count)
 			if err := pa.read(va); err != nil {
-				return a.wrap(err)
+				return err
 			}
 			if err := pb.read(vb); err != nil {
-				return b.wrap(err)
+				return err
 			}
 			d.compare(va, vb)
 		}

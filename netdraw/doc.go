@@ -12,5 +12,6 @@
 // place of its own in each of them, so that no line runs through a box; readers
 // of one blob share those places. Within ranks, boxes are sorted by the mean of
 // their neighbours while that removes crossings, and then placed so that most
-// lines are straight and long ones nearly always (Brandes and Köpf 2001).
+// lines are straight and long ones nearly always (Brandes and Köpf 2001); what
+// stands in a straight line is at last moved as a whole to close gaps.
 package netdraw

@@ -42,6 +42,87 @@ func (l *layout) place() {
 			n.at = (four[1] + four[2]) / 2
 		}
 	}
+	l.gather()
+}
+
+// gather moves columns, the nodes that stand in one straight line, as wholes
+// towards the nodes that they are connected to, as far as there is room: the mean
+// of four layouts has gaps.
+func (l *layout) gather() {
+	var columns [][]*node
+	seen := map[*node]bool{}
+	for _, r := range l.ranks {
+		for _, n := range r {
+			if !seen[n] {
+				columns = append(columns, column(n, seen))
+			}
+		}
+	}
+	for range rounds {
+		for _, c := range columns {
+			l.shift(c)
+		}
+		slices.Reverse(columns)
+	}
+}
+
+// rounds is how often every column is moved; more change little.
+const rounds = 16
+
+// straight is how far apart positions are that count as the same.
+const straight = 0.01
+
+// column returns n with all that it is connected to in a straight line.
+func column(n *node, seen map[*node]bool) []*node {
+	c := []*node{n}
+	seen[n] = true
+	for i := 0; i < len(c); i++ {
+		for _, o := range slices.Concat(c[i].up, c[i].down) {
+			if !seen[o] && math.Abs(o.at-n.at) < straight {
+				seen[o] = true
+				c = append(c, o)
+			}
+		}
+	}
+	return c
+}
+
+// shift moves a column by the median of the distances to its neighbours, or as
+// far as the nodes beside it allow.
+func (l *layout) shift(c []*node) {
+	within := map[*node]bool{}
+	for _, n := range c {
+		within[n] = true
+	}
+	var wishes []float64
+	left, right := math.Inf(-1), math.Inf(1)
+	for _, n := range c {
+		for _, o := range slices.Concat(n.up, n.down) {
+			if !within[o] {
+				wishes = append(wishes, o.at-n.at)
+			}
+		}
+		rank := l.ranks[n.rank]
+		if n.order > 0 {
+			if o := rank[n.order-1]; !within[o] {
+				left = max(left, o.at+distance(o, n)-n.at)
+			}
+		}
+		if n.order < len(rank)-1 {
+			if o := rank[n.order+1]; !within[o] {
+				right = min(right, o.at-distance(n, o)-n.at)
+			}
+		}
+	}
+	if len(wishes) == 0 {
+		return
+	}
+	slices.Sort(wishes)
+	by := (wishes[(len(wishes)-1)/2] + wishes[len(wishes)/2]) / 2
+	by = max(min(by, max(right, 0)), min(left, 0))
+	for _, n := range c {
+		n.at += by
+	}
 }
 
 // extent returns the smallest and the largest of positions, of nodes' edges.
