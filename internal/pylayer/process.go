@@ -190,7 +190,7 @@ func (p *Process) greet() error {
 		return p.died(d)
 	}
 	body, err := json.Marshal(map[string]any{
-		"files": caffe, "dirs": absent(p.o.Dirs), "types": absent(p.o.Types),
+		"files": caffe, "dirs": orEmpty(p.o.Dirs), "types": orEmpty(p.o.Types),
 		"seed": p.o.Seed, "grace": p.o.Grace.Seconds(),
 	})
 	if err != nil {
@@ -238,8 +238,8 @@ func WithNumpy(except string) string {
 	return ""
 }
 
-// absent is s with an empty list for nil, which JSON writes as null.
-func absent(s []string) []string { return append([]string{}, s...) }
+// orEmpty is s with an empty list for nil, which JSON writes as null.
+func orEmpty(s []string) []string { return append([]string{}, s...) }
 
 // died returns the error for a process that has ended, or closed its pipes, in the
 // middle of a request. The process is of no use after it.
