@@ -414,7 +414,7 @@ func (d *jpegDecoder) warning() string {
 	case d.lost > 0 && d.progressive:
 		return fmt.Sprintf("the JPEG file is cut off or damaged: %.3g %% of its data are missing, so the picture lacks detail or is grey in part", 100*float64(d.lost)/float64(d.total))
 	case d.lost > 0:
-		return fmt.Sprintf("the JPEG file is cut off or damaged: %.3g %% of the picture are missing and grey", 100*float64(d.lost)/float64(d.total))
+		return fmt.Sprintf("the JPEG file is cut off or damaged: %.3g %% of the picture is missing and left grey", 100*float64(d.lost)/float64(d.total))
 	case d.cut:
 		return "the JPEG file is cut off: its last scans are missing, so the picture lacks detail or colour"
 	case d.damaged:

@@ -15,6 +15,7 @@ import (
 type ListedFile struct {
 	Name  string
 	Label int32
+	Line  int32 // of the list, from 1
 }
 
 // ReadList reads a list of image files: on each line a name and, after the
@@ -69,6 +70,7 @@ func readList(from io.Reader) ([]ListedFile, error) {
 			bad.of++
 			lf, err := parseListLine(strings.TrimRight(line, " \t\r\n"))
 			if err == nil {
+				lf.Line = int32(n)
 				files = append(files, lf)
 			} else if bad.n++; bad.n == 1 {
 				bad.first, bad.err = n, err
@@ -110,5 +112,5 @@ func parseListLine(s string) (ListedFile, error) {
 	if err != nil || v < math.MinInt32 || v > math.MaxInt32 {
 		return ListedFile{}, fmt.Errorf("label %q (what follows the last space or tab) is not a whole number in range", l)
 	}
-	return ListedFile{strings.TrimRight(s[:i], " \t"), int32(v)}, nil
+	return ListedFile{Name: strings.TrimRight(s[:i], " \t"), Label: int32(v)}, nil
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func TestReadList(t *testing.T) {
-	two := []ListedFile{{"a.png", 1}, {"sub dir/b c.png", -7}}
+	two := []ListedFile{{Name: "a.png", Label: 1}, {Name: "sub dir/b c.png", Label: -7}}
 	for _, c := range []struct {
 		name, text string
 		want       []ListedFile
@@ -21,18 +21,35 @@ func TestReadList(t *testing.T) {
 		{"CRLF", "a.png 1\r\nsub dir/b c.png -7\r\n", two},
 		{"byte order mark", "\ufeffa.png 1\nsub dir/b c.png -7\n", two},
 		{"all of it", "\ufeff\r\na.png \t1 \t\r\n\r\n \t\r\nsub dir/b c.png\t\t-7\r\n\r\n", two},
-		{"no label", "a.png\nb.png\r\n", []ListedFile{{"a.png", 0}, {"b.png", 0}}},
-		{"letters beyond ASCII", "ä/ü.png 3\n", []ListedFile{{"ä/ü.png", 3}}},
-		{"space in front", " a.png 1\n", []ListedFile{{" a.png", 1}}},
-		{"limits", "a 2147483647\nb -2147483648\n", []ListedFile{{"a", 2147483647}, {"b", -2147483648}}},
+		{"no label", "a.png\nb.png\r\n", []ListedFile{{Name: "a.png", Label: 0}, {Name: "b.png", Label: 0}}},
+		{"letters beyond ASCII", "ä/ü.png 3\n", []ListedFile{{Name: "ä/ü.png", Label: 3}}},
+		{"space in front", " a.png 1\n", []ListedFile{{Name: " a.png", Label: 1}}},
+		{"limits", "a 2147483647\nb -2147483648\n", []ListedFile{{Name: "a", Label: 2147483647}, {Name: "b", Label: -2147483648}}},
 		{"nothing", "", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := readList(strings.NewReader(c.text))
+			for i := range got {
+				got[i].Line = 0
+			}
 			if err != nil || !slices.Equal(got, c.want) {
 				t.Errorf("%q, %v, want %q", got, err, c.want)
 			}
 		})
+	}
+}
+
+func TestReadListLines(t *testing.T) {
+	files, err := readList(strings.NewReader("\r\na 1\n\nb 2\nc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []int32
+	for _, f := range files {
+		lines = append(lines, f.Line)
+	}
+	if want := []int32{2, 4, 5}; !slices.Equal(lines, want) {
+		t.Errorf("lines %v, want %v", lines, want)
 	}
 }
 

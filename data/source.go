@@ -26,6 +26,7 @@ type record struct {
 	value   []byte // database: a serialized Datum
 	path    string // image file
 	label   int32  // image file
+	line    int32  // image file: of the list
 	window  *Window
 	mirror  bool // of a window
 	wrapped bool // the source begins again after this record
@@ -250,6 +251,8 @@ func (s *dbSource) Close() error {
 
 // ListOptions configure NewListSource.
 type ListOptions struct {
+	// List is where the files are listed, for messages.
+	List string
 	// Root is put before each file name, as it stands (Caffe adds no slash).
 	Root string
 	// Path maps Root and a file's name, joined, to a path that can be opened;
@@ -323,7 +326,7 @@ func (s *listSource) peek(r *record) error {
 	if s.o.Path != nil {
 		path = s.o.Path(path)
 	}
-	*r = record{ordinal: s.records, name: f.Name, path: path, label: f.Label, wrapped: at%n == n-1}
+	*r = record{ordinal: s.records, name: f.Name, path: path, label: f.Label, line: f.Line, wrapped: at%n == n-1}
 	return nil
 }
 
@@ -342,14 +345,18 @@ func (s *listSource) seek(p Position) error {
 
 func (s *listSource) resizes() bool { return s.o.Height > 0 && s.o.Width > 0 }
 
+func (s *listSource) wrap(r *record, err error) error {
+	return fmt.Errorf("%s:%d: %w", s.o.List, r.line, err)
+}
+
 func (s *listSource) shape(r *record) (c, h, w int, err error) {
 	b, err := os.ReadFile(r.path)
 	if err != nil {
-		return 0, 0, 0, err
+		return 0, 0, 0, s.wrap(r, err)
 	}
 	hd, err := readHeader(b)
 	if err != nil {
-		return 0, 0, 0, fmt.Errorf("%s: %w", r.path, err)
+		return 0, 0, 0, s.wrap(r, fmt.Errorf("%s: %w", r.path, err))
 	}
 	if s.resizes() {
 		return hd.channels(s.o.Mode), s.o.Height, s.o.Width, nil
@@ -359,7 +366,7 @@ func (s *listSource) shape(r *record) (c, h, w int, err error) {
 
 func (s *listSource) decode(r *record, im *Image) (float32, error) {
 	if err := readImageFile(r.path, s.o.Mode, s.o.Height, s.o.Width, im); err != nil {
-		return 0, err
+		return 0, s.wrap(r, err)
 	}
 	if im.Warning != "" {
 		s.damaged.note(r.path, im.Warning)

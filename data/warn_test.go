@@ -54,7 +54,7 @@ func TestDamageLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		fmt.Fprintf(&list, "%s %d\n", name, i)
-		files = append(files, ListedFile{name, int32(i)})
+		files = append(files, ListedFile{Name: name, Label: int32(i)})
 	}
 	if err := os.WriteFile(filepath.Join(dir, "list"), []byte(list.String()), 0o644); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func TestDamageLog(t *testing.T) {
 					told = append(told, line)
 				}
 			}
-			if len(told) != 1 || !strings.Contains(told[0], c.record) || !strings.Contains(told[0], "% of the picture are missing and grey") {
+			if len(told) != 1 || !strings.Contains(told[0], c.record) || !strings.Contains(told[0], "% of the picture is missing and left grey") {
 				t.Errorf("warnings %q, want one about %s", told, c.record)
 			}
 		})

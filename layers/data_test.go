@@ -418,8 +418,8 @@ func TestImageDataOptions(t *testing.T) {
 			t.Fatal(err)
 		}
 		l, top := mustOpenData(t, `type: "ImageData" top: "data" top: "label" image_data_param { source: "bad.txt" batch_size: 2 }`, caffepb.Phase_TEST, 1, dir)
-		if err := l.Forward(nil, top); err == nil || !strings.Contains(err.Error(), "none.png") {
-			t.Errorf("error %v, want one that names none.png", err)
+		if err := l.Forward(nil, top); err == nil || !strings.Contains(err.Error(), "bad.txt:2: open ") || !strings.Contains(err.Error(), "none.png") {
+			t.Errorf("error %v, want one that names bad.txt:2 and none.png", err)
 		}
 	})
 }

@@ -82,6 +82,7 @@ func (l *ImageData) Setup(_, top []*tensor.Blob) error {
 	}
 	l.ctx.Log.Info(fmt.Sprintf("A total of %d images.", len(files)))
 	o := data.ListOptions{
+		List:    source,
 		Root:    p.GetRootFolder(),
 		Path:    l.ctx.Path,
 		Height:  int(p.GetNewHeight()),
