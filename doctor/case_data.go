@@ -44,7 +44,11 @@ type records struct {
 	c, h, w int
 	odd     string
 	float   bool
-	unread  []string // files of a list that cannot be opened
+	unread  []error // why files of a list cannot be read
+	// damaged is the number of pictures that can be read in part, and what the
+	// first of them lacks.
+	damaged int
+	lack    string
 	pix     pixels
 }
 
@@ -252,9 +256,20 @@ func (c *Case) scanDB(ctx context.Context, r *records, cur data.Cursor, mode dat
 		if _, err := data.DecodeDatum(kept[i], mode, &im); err != nil {
 			return fmt.Errorf("database %s: %w", r.path, err)
 		}
+		r.look(&im, "")
 		r.pix.add(&im)
 	}
 	return nil
+}
+
+// look notes whether a picture is damaged.
+func (r *records) look(im *data.Image, name string) {
+	if im.Warning == "" {
+		return
+	}
+	if r.damaged++; r.damaged == 1 {
+		r.lack = name + im.Warning
+	}
 }
 
 // record looks at one record; those before the last seek are in order.
@@ -318,9 +333,13 @@ func (r *records) readList(ctx context.Context, p *caffepb.ImageDataParameter, r
 			err = data.DecodeImage(b, mode, &im)
 		}
 		if err != nil {
-			r.unread = append(r.unread, name)
+			if !errors.Is(err, fs.ErrNotExist) {
+				err = fmt.Errorf("%s: %w", name, err)
+			}
+			r.unread = append(r.unread, err)
 			continue
 		}
+		r.look(&im, name+": ")
 		got := &im
 		if h > 0 && w > 0 {
 			data.Resize(&scaled, &im, h, w)

@@ -1,7 +1,9 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"slices"
 	"strings"
@@ -59,9 +61,20 @@ func sources(c *Case, k *collector) {
 		}
 		if n := len(r.unread); n > 0 {
 			f := l.in("images-missing", Error, Certain, "image_data_param.root_folder")
-			f.What = fmt.Sprintf("%d of %d images that were tried cannot be read, the first being %s.", n, n+r.pix.n, r.unread[0])
+			f.What = fmt.Sprintf("%d of %d images that were tried cannot be read; the first: %v.", n, n+r.pix.n, r.unread[0])
 			f.Why = "A run ends at the first of them."
-			f.Fix = "root_folder is put before each name as it is: end it with a slash."
+			if errors.Is(r.unread[0], fs.ErrNotExist) {
+				f.Fix = "root_folder is put before each name as it is: end it with a slash."
+			}
+			k.add(f)
+		}
+		if r.damaged > 0 {
+			f := l.in("images-damaged", Warning, Certain, sourceField(l))
+			f.What = fmt.Sprintf("%d of %d images that were tried are damaged; the first: %s.", r.damaged, r.pix.n, r.lack)
+			f.Why = "What is missing is learnt as grey, and there may be more of them."
+			if l.GetType() == "Data" {
+				f.Fix = "crema lmdb verify names all of them."
+			}
 			k.add(f)
 		}
 		if m := c.means[l.GetTransformParam().GetMeanFile()]; m != nil && m.err != nil {

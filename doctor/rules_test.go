@@ -1,8 +1,11 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"image"
+	"image/jpeg"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -578,6 +581,23 @@ var more = []fault{
 		d := p.data()[0]
 		d.Type, d.DataParam = proto.String("ImageData"), nil
 		d.ImageDataParam = &caffepb.ImageDataParameter{Source: proto.String(list), BatchSize: proto.Uint32(64), NewHeight: proto.Uint32(32), NewWidth: proto.Uint32(32)}
+	}},
+	{"pictures cut off", "images-damaged", nil, func(t *testing.T, p *patient) {
+		m := image.NewRGBA(image.Rect(0, 0, 32, 32))
+		for i := range m.Pix {
+			m.Pix[i] = byte(i * i)
+		}
+		var b bytes.Buffer
+		if err := jpeg.Encode(&b, m, nil); err != nil {
+			t.Fatal(err)
+		}
+		p.data()[0].DataParam.Source = proto.String(world{t.TempDir()}.store(t, "db", 30, func(i int) *caffepb.Datum {
+			file := b.Bytes()
+			if i%5 == 0 {
+				file = file[:len(file)-50]
+			}
+			return &caffepb.Datum{Encoded: proto.Bool(true), Label: proto.Int32(int32(i % 10)), Data: file}
+		}))
 	}},
 	{"pictures of several sizes", "picture-sizes", nil, func(t *testing.T, p *patient) {
 		p.data()[0].DataParam.Source = proto.String(world{t.TempDir()}.store(t, "db", 30, func(i int) *caffepb.Datum {
