@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -55,9 +56,10 @@ type HDF5Source struct {
 
 // A rowFile is a file of the list.
 type rowFile struct {
-	path string
-	line int
-	rows int
+	path   string
+	line   int
+	parted bool // the line has other names
+	rows   int
 }
 
 // OpenHDF5 reads the list at path (names of files, with white space between)
@@ -76,6 +78,9 @@ func OpenHDF5(path string, o HDF5Options) (_ *HDF5Source, err error) {
 	for i := range s.files {
 		f := &s.files[i]
 		if err := s.enter(i); err != nil {
+			if f.parted && errors.Is(err, fs.ErrNotExist) {
+				err = fmt.Errorf("%w (blanks part the names on a line)", err)
+			}
 			return nil, fmt.Errorf("%s:%d: %w", path, f.line, err)
 		}
 		f.rows = s.sets[0].Shape()[0]
@@ -124,7 +129,7 @@ func readFileNames(path string, resolve func(string) string) ([]rowFile, error) 
 			}
 		}
 		for _, name := range names {
-			files = append(files, rowFile{path: resolve(name), line: n})
+			files = append(files, rowFile{path: resolve(name), line: n, parted: len(names) > 1})
 		}
 		if err == io.EOF {
 			break

@@ -243,6 +243,8 @@ func TestHDF5Errors(t *testing.T) {
 		{"a\x00b", nil, "list.txt:1: a zero byte"},
 		{"\xff\xfea\x00", nil, "UTF-16"},
 		{"good.h5\n\nnone.h5\n", nil, `list.txt:3: "none.h5": no such file or directory`},
+		{"a b.h5\n", nil, `list.txt:1: "a": no such file or directory`},
+		{"a b.h5\n", nil, "blanks part the names"},
 		{"good.h5\nlist.txt\n", nil, `list.txt:2: "list.txt": not an HDF5 file`},
 		{"cut.h5\n", nil, `list.txt:1: "cut.h5": damaged HDF5 file: it is cut short`},
 		{"good.h5\n", []string{"data", "weight"}, `list.txt:1: there must be a dataset for each top: "good.h5": /weight: not found; the file has data, label`},

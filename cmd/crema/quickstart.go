@@ -235,7 +235,7 @@ func (q *quickstart) report(s stdio) error {
 		fmt.Fprintf(s.out, "Training wrote no snapshot.\nTry next: %s train %s --set snapshot_after_train=true\n", q.invokedBy, solver)
 		return nil
 	}
-	snapshot := "--snapshot=" + shellQuote(strings.TrimSuffix(model, ".caffemodel")+".solverstate")
+	snapshot := "--snapshot=" + shellQuote(stateOf(model))
 	if iter < maxIter {
 		over := ""
 		if q.maxIter > 0 {
@@ -274,6 +274,16 @@ func (q *quickstart) report(s stdio) error {
 	return nil
 }
 
+// stateOf returns the path of the state that was written with weights.
+func stateOf(model string) string {
+	base, h5 := strings.CutSuffix(model, ".h5")
+	state := strings.TrimSuffix(base, ".caffemodel") + ".solverstate"
+	if h5 {
+		state += ".h5"
+	}
+	return state
+}
+
 // newestSnapshot returns the iteration and the weights of the last snapshot
 // with that prefix written since begin.
 func newestSnapshot(prefix string, begin time.Time) (iter int, model string, ok bool) {
@@ -283,7 +293,7 @@ func newestSnapshot(prefix string, begin time.Time) (iter int, model string, ok 
 	}
 	var newest time.Time
 	for _, e := range entries {
-		num, isModel := strings.CutSuffix(e.Name(), ".caffemodel")
+		num, isModel := strings.CutSuffix(strings.TrimSuffix(e.Name(), ".h5"), ".caffemodel")
 		num, ours := strings.CutPrefix(num, filepath.Base(prefix)+"_iter_")
 		n, err := strconv.Atoi(num)
 		info, err2 := e.Info()

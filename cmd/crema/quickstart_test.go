@@ -204,6 +204,13 @@ func TestNewestSnapshot(t *testing.T) {
 	at("net_iter_100.caffemodel", -2*time.Second)
 	at("net_iter_101.caffemodel", 0)
 	check(100, "net_iter_100.caffemodel")
+	at("net_iter_110.caffemodel.h5", -3*time.Second)
+	check(110, "net_iter_110.caffemodel.h5")
+	for model, want := range map[string]string{"a/b_iter_1.caffemodel": "a/b_iter_1.solverstate", "a/b_iter_1.caffemodel.h5": "a/b_iter_1.solverstate.h5"} {
+		if got := stateOf(model); got != want {
+			t.Errorf("the state of %s is %s", model, got)
+		}
+	}
 	if _, _, ok := newestSnapshot(filepath.Join(dir, "no", "net"), begin); ok {
 		t.Error("found a snapshot in a folder that does not exist")
 	}
