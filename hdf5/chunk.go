@@ -101,7 +101,7 @@ func (d *Dataset) chunkedBy(kind indexKind, dims []uint64, space dataspace, c *c
 	k := &chunks{kind: kind, size: d.typ.size, slabAt: -1}
 	total := 1
 	for i, n := range dims {
-		if n == 0 || n > math.MaxInt32 || uint64(k.size) > math.MaxUint32/n {
+		if n == 0 || n > math.MaxInt32 || uint64(k.size) > uint64(min(math.MaxUint32, math.MaxInt))/n {
 			return damaged("chunks of %d elements", dims)
 		}
 		k.dims = append(k.dims, int(n))
