@@ -21,7 +21,7 @@ func readAll(b []byte) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	budget := 1 << 22 // values
+	budget := 1 << 18 // values
 	var last error
 	failed := root.Walk(func(o Node) error {
 		d, ok := o.(*Dataset)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 )
 
 // A Dataset is an array of numbers or a string.
@@ -261,13 +260,12 @@ func (d *Dataset) substantial() error {
 	return nil
 }
 
-// rowCount is the number of elements of a row.
+// rowCount is the number of elements of a row; 0 if there are no rows.
 func (d *Dataset) rowCount() int {
-	n := 1
-	for _, k := range d.dims[1:] {
-		n *= k
+	if d.dims[0] == 0 {
+		return 0
 	}
-	return n
+	return d.count / d.dims[0]
 }
 
 func (d *Dataset) floats(dst []float32, first int) error {
@@ -328,11 +326,11 @@ func (d *Dataset) blank(b []byte) {
 	}
 }
 
-// maxSmall bounds what ReadInts and ReadString return.
+// maxSmall is the most elements that ReadInts and ReadBytes read, and bytes
+// that ReadString reads.
 const maxSmall = 64 << 20
 
-// ReadInts reads all elements of a dataset of integers, which may be at most
-// 64 MB.
+// ReadInts reads all elements of a dataset of integers, at most 64 Mi.
 func (d *Dataset) ReadInts() ([]int64, error) {
 	if d.typ.class != integer {
 		return nil, d.wrap(unsupported("its values are of type %s, not integers", d.typ.name))
@@ -354,8 +352,7 @@ func (d *Dataset) ReadInts() ([]int64, error) {
 	return v, d.wrap(err)
 }
 
-// ReadBytes reads all elements of a dataset of 8-bit integers, which may be at
-// most 64 MB.
+// ReadBytes reads all elements of a dataset of 8-bit integers, at most 64 Mi.
 func (d *Dataset) ReadBytes() ([]byte, error) {
 	if d.typ.class != integer || d.typ.size != 1 {
 		return nil, d.wrap(unsupported("its values are of type %s, not bytes", d.typ.name))
@@ -381,7 +378,7 @@ func (d *Dataset) ReadString() (string, error) {
 		return "", d.wrap(err)
 	}
 	if d.typ.class == fixed {
-		return strings.TrimRight(text(b), "\x00"), nil
+		return text(b), nil
 	}
 	c := cursor{f: d.f, b: b}
 	n, addr, index := c.uint(4), c.addr(), c.uint(4)

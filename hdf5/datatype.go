@@ -93,14 +93,23 @@ func (t datatype) number() bool { return t.class == integer || t.class == float 
 // floats converts len(dst) elements.
 func (t datatype) floats(dst []float32, b []byte) {
 	b = b[:len(dst)*t.size]
-	if t.class == float && t.size == 4 && !t.big {
+	switch { // the usual ones need no detour
+	case t.class == float && t.size == 4 && !t.big:
 		for i := range dst {
 			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
 		}
-		return
-	}
-	for i := range dst {
-		dst[i] = t.float(b[i*t.size:][:t.size])
+	case t.class == float && t.size == 8 && !t.big:
+		for i := range dst {
+			dst[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(b[8*i:])))
+		}
+	case t.class == integer && t.size == 1 && !t.signed:
+		for i := range dst {
+			dst[i] = float32(b[i])
+		}
+	default:
+		for i := range dst {
+			dst[i] = t.float(b[i*t.size:][:t.size])
+		}
 	}
 }
 
