@@ -12,3 +12,25 @@ func exp(x, y []float32) {
 		expGeneric(x, y)
 	}
 }
+
+func sigmoid(x, y []float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		sigmoidAVX512(len(x), p(x), p(y))
+	case avx2:
+		sigmoidAVX2(len(x), p(x), p(y))
+	default:
+		sigmoidGeneric(x, y)
+	}
+}
+
+func tanh(x, y []float32) {
+	switch isa(current.Load()) {
+	case avx512:
+		tanhAVX512(len(x), p(x), p(y))
+	case avx2:
+		tanhAVX2(len(x), p(x), p(y))
+	default:
+		tanhGeneric(x, y)
+	}
+}

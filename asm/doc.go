@@ -82,5 +82,7 @@ package asm
 //go:generate go -C _gen run ./fuse -isa avx2 -out ../fuse_avx2_amd64.s -stubs ../fuse_avx2_stubs_amd64.go -pkg asm
 //go:generate go -C _gen run ./pool -isa avx512 -out ../pool_avx512_amd64.s -stubs ../pool_avx512_stubs_amd64.go -pkg asm
 //go:generate go -C _gen run ./pool -isa avx2 -out ../pool_avx2_amd64.s -stubs ../pool_avx2_stubs_amd64.go -pkg asm
+//go:generate go -C _gen run ./norm -isa avx512 -out ../norm_avx512_amd64.s -stubs ../norm_avx512_stubs_amd64.go -pkg asm
+//go:generate go -C _gen run ./norm -isa avx2 -out ../norm_avx2_amd64.s -stubs ../norm_avx2_stubs_amd64.go -pkg asm
 //go:generate go -C _gen run ./direct -isa avx512 -out ../direct_avx512_amd64.s -stubs ../direct_avx512_stubs_amd64.go -pkg asm
 //go:generate go -C _gen run ./direct -isa avx2 -out ../direct_avx2_amd64.s -stubs ../direct_avx2_stubs_amd64.go -pkg asm

@@ -870,6 +870,887 @@ GLOBL expPoly4AVX2<>(SB), RODATA|NOPTR, $4
 DATA expOneAVX2<>+0(SB)/4, $0x3f800000
 GLOBL expOneAVX2<>(SB), RODATA|NOPTR, $4
 
+// func sigmoidAVX2(n int, x *float32, y *float32)
+// Requires: AVX, AVX2
+TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	XORQ BX, BX
+
+wide:
+	CMPQ         AX, $0x00000020
+	JLT          wideend
+	VMOVUPS      (CX)(BX*4), Y0
+	VBROADCASTSS squashSignAVX2<>+0(SB), Y1
+	VXORPS       Y1, Y0, Y0
+	VBROADCASTSS expHighAVX2<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VBROADCASTSS expLowAVX2<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y1
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y1, Y1
+	VSUBPS       Y3, Y1, Y2
+	VPSUBD       Y3, Y1, Y1
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y0, Y3
+	VMULPS       Y3, Y2, Y2
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS expOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VPSRAD       $0x01, Y1, Y0
+	VPSUBD       Y0, Y1, Y1
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y3
+	VPADDD       Y3, Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VMULPS       Y0, Y2, Y2
+	VPADDD       Y3, Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VBROADCASTSS squashOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VDIVPS       Y2, Y0, Y2
+	VMOVUPS      Y2, (DX)(BX*4)
+	VMOVUPS      32(CX)(BX*4), Y0
+	VBROADCASTSS squashSignAVX2<>+0(SB), Y1
+	VXORPS       Y1, Y0, Y0
+	VBROADCASTSS expHighAVX2<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VBROADCASTSS expLowAVX2<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y1
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y1, Y1
+	VSUBPS       Y3, Y1, Y2
+	VPSUBD       Y3, Y1, Y1
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y0, Y3
+	VMULPS       Y3, Y2, Y2
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS expOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VPSRAD       $0x01, Y1, Y0
+	VPSUBD       Y0, Y1, Y1
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y3
+	VPADDD       Y3, Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VMULPS       Y0, Y2, Y2
+	VPADDD       Y3, Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VBROADCASTSS squashOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VDIVPS       Y2, Y0, Y2
+	VMOVUPS      Y2, 32(DX)(BX*4)
+	VMOVUPS      64(CX)(BX*4), Y0
+	VBROADCASTSS squashSignAVX2<>+0(SB), Y1
+	VXORPS       Y1, Y0, Y0
+	VBROADCASTSS expHighAVX2<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VBROADCASTSS expLowAVX2<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y1
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y1, Y1
+	VSUBPS       Y3, Y1, Y2
+	VPSUBD       Y3, Y1, Y1
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y0, Y3
+	VMULPS       Y3, Y2, Y2
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS expOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VPSRAD       $0x01, Y1, Y0
+	VPSUBD       Y0, Y1, Y1
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y3
+	VPADDD       Y3, Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VMULPS       Y0, Y2, Y2
+	VPADDD       Y3, Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VBROADCASTSS squashOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VDIVPS       Y2, Y0, Y2
+	VMOVUPS      Y2, 64(DX)(BX*4)
+	VMOVUPS      96(CX)(BX*4), Y0
+	VBROADCASTSS squashSignAVX2<>+0(SB), Y1
+	VXORPS       Y1, Y0, Y0
+	VBROADCASTSS expHighAVX2<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VBROADCASTSS expLowAVX2<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y1
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y1, Y1
+	VSUBPS       Y3, Y1, Y2
+	VPSUBD       Y3, Y1, Y1
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y0, Y3
+	VMULPS       Y3, Y2, Y2
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS expOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VPSRAD       $0x01, Y1, Y0
+	VPSUBD       Y0, Y1, Y1
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y3
+	VPADDD       Y3, Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VMULPS       Y0, Y2, Y2
+	VPADDD       Y3, Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VBROADCASTSS squashOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VDIVPS       Y2, Y0, Y2
+	VMOVUPS      Y2, 96(DX)(BX*4)
+	ADDQ         $0x00000020, BX
+	SUBQ         $0x00000020, AX
+	JMP          wide
+
+wideend:
+single:
+	CMPQ         AX, $0x00000008
+	JLT          singleend
+	VMOVUPS      (CX)(BX*4), Y0
+	VBROADCASTSS squashSignAVX2<>+0(SB), Y1
+	VXORPS       Y1, Y0, Y0
+	VBROADCASTSS expHighAVX2<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VBROADCASTSS expLowAVX2<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y1
+	VMULPS       Y1, Y0, Y1
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y1, Y1
+	VSUBPS       Y3, Y1, Y2
+	VPSUBD       Y3, Y1, Y1
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y3
+	VMULPS       Y3, Y2, Y3
+	VSUBPS       Y3, Y0, Y0
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y3
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y0, Y0, Y3
+	VMULPS       Y3, Y2, Y2
+	VADDPS       Y0, Y2, Y2
+	VBROADCASTSS expOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VPSRAD       $0x01, Y1, Y0
+	VPSUBD       Y0, Y1, Y1
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y3
+	VPADDD       Y3, Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VMULPS       Y0, Y2, Y2
+	VPADDD       Y3, Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VBROADCASTSS squashOneAVX2<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VDIVPS       Y2, Y0, Y2
+	VMOVUPS      Y2, (DX)(BX*4)
+	ADDQ         $0x00000008, BX
+	SUBQ         $0x00000008, AX
+	JMP          single
+
+singleend:
+	TESTQ AX, AX
+	JZ    done
+
+	// The rest one by one.
+rest:
+	VMOVSS       (CX)(BX*4), X0
+	VBROADCASTSS squashSignAVX2<>+0(SB), X1
+	VXORPS       X1, X0, X0
+	VBROADCASTSS expHighAVX2<>+0(SB), X1
+	VMINPS       X0, X1, X0
+	VBROADCASTSS expLowAVX2<>+0(SB), X1
+	VMAXPS       X0, X1, X0
+	VBROADCASTSS expLog2eAVX2<>+0(SB), X1
+	VMULPS       X1, X0, X1
+	VBROADCASTSS expMagicAVX2<>+0(SB), X3
+	VADDPS       X3, X1, X1
+	VSUBPS       X3, X1, X2
+	VPSUBD       X3, X1, X1
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), X3
+	VMULPS       X3, X2, X3
+	VSUBPS       X3, X0, X0
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), X3
+	VMULPS       X3, X2, X3
+	VSUBPS       X3, X0, X0
+	VBROADCASTSS expPoly0AVX2<>+0(SB), X2
+	VMULPS       X0, X2, X2
+	VBROADCASTSS expPoly1AVX2<>+0(SB), X3
+	VADDPS       X3, X2, X2
+	VMULPS       X0, X2, X2
+	VBROADCASTSS expPoly2AVX2<>+0(SB), X3
+	VADDPS       X3, X2, X2
+	VMULPS       X0, X2, X2
+	VBROADCASTSS expPoly3AVX2<>+0(SB), X3
+	VADDPS       X3, X2, X2
+	VMULPS       X0, X2, X2
+	VBROADCASTSS expPoly4AVX2<>+0(SB), X3
+	VADDPS       X3, X2, X2
+	VMULPS       X0, X0, X3
+	VMULPS       X3, X2, X2
+	VADDPS       X0, X2, X2
+	VBROADCASTSS expOneAVX2<>+0(SB), X0
+	VADDPS       X0, X2, X2
+	VPSRAD       $0x01, X1, X0
+	VPSUBD       X0, X1, X1
+	VBROADCASTSS expBiasAVX2<>+0(SB), X3
+	VPADDD       X3, X0, X0
+	VPSLLD       $0x17, X0, X0
+	VMULPS       X0, X2, X2
+	VPADDD       X3, X1, X1
+	VPSLLD       $0x17, X1, X1
+	VMULPS       X1, X2, X2
+	VBROADCASTSS squashOneAVX2<>+0(SB), X0
+	VADDPS       X0, X2, X2
+	VDIVPS       X2, X0, X2
+	VMOVSS       X2, (DX)(BX*4)
+	INCQ         BX
+	DECQ         AX
+	JNZ          rest
+
+done:
+	VZEROUPPER
+	RET
+
+DATA squashSignAVX2<>+0(SB)/4, $0x80000000
+GLOBL squashSignAVX2<>(SB), RODATA|NOPTR, $4
+
+DATA squashOneAVX2<>+0(SB)/4, $0x3f800000
+GLOBL squashOneAVX2<>(SB), RODATA|NOPTR, $4
+
+// func tanhAVX2(n int, x *float32, y *float32)
+// Requires: AVX, AVX2
+TEXT ·tanhAVX2(SB), NOSPLIT, $0-24
+	MOVQ n+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	XORQ BX, BX
+
+wide:
+	CMPQ         AX, $0x00000020
+	JLT          wideend
+	VMOVUPS      (CX)(BX*4), Y0
+	VBROADCASTSS squashSignAVX2<>+0(SB), Y1
+	VANDPS       Y1, Y0, Y1
+	VXORPS       Y1, Y0, Y2
+	VADDPS       Y2, Y2, Y3
+	VBROADCASTSS squashHighAVX2<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS expHighAVX2<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS expLowAVX2<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y4
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y6
+	VADDPS       Y6, Y4, Y4
+	VSUBPS       Y6, Y4, Y5
+	VPSUBD       Y6, Y4, Y4
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VSUBPS       Y6, Y3, Y3
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VSUBPS       Y6, Y3, Y3
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y3, Y6
+	VMULPS       Y6, Y5, Y5
+	VADDPS       Y3, Y5, Y5
+	VBROADCASTSS expOneAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y5
+	VPSRAD       $0x01, Y4, Y3
+	VPSUBD       Y3, Y4, Y4
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y6
+	VPADDD       Y6, Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y5, Y5
+	VPADDD       Y6, Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VBROADCASTSS squashOneAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y4
+	VSUBPS       Y3, Y5, Y5
+	VXORPS       Y1, Y5, Y5
+	VMULPS       Y0, Y0, Y1
+	VBROADCASTSS squash21AVX2<>+0(SB), Y6
+	VMOVAPS      Y6, Y6
+	VBROADCASTSS squash1260AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y6, Y6
+	VADDPS       Y7, Y6, Y6
+	VBROADCASTSS squash10395AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y6, Y6
+	VADDPS       Y7, Y6, Y6
+	VMULPS       Y0, Y6, Y6
+	VBROADCASTSS squash1AVX2<>+0(SB), Y0
+	VMOVAPS      Y0, Y0
+	VBROADCASTSS squash210AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VBROADCASTSS squash4725AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VBROADCASTSS squash10395AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VCMPPS       $0x11, Y3, Y2, Y1
+	VBLENDVPS    Y1, Y6, Y5, Y5
+	VBLENDVPS    Y1, Y0, Y4, Y4
+	VDIVPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (DX)(BX*4)
+	VMOVUPS      32(CX)(BX*4), Y0
+	VBROADCASTSS squashSignAVX2<>+0(SB), Y1
+	VANDPS       Y1, Y0, Y1
+	VXORPS       Y1, Y0, Y2
+	VADDPS       Y2, Y2, Y3
+	VBROADCASTSS squashHighAVX2<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS expHighAVX2<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS expLowAVX2<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y4
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y6
+	VADDPS       Y6, Y4, Y4
+	VSUBPS       Y6, Y4, Y5
+	VPSUBD       Y6, Y4, Y4
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VSUBPS       Y6, Y3, Y3
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VSUBPS       Y6, Y3, Y3
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y3, Y6
+	VMULPS       Y6, Y5, Y5
+	VADDPS       Y3, Y5, Y5
+	VBROADCASTSS expOneAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y5
+	VPSRAD       $0x01, Y4, Y3
+	VPSUBD       Y3, Y4, Y4
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y6
+	VPADDD       Y6, Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y5, Y5
+	VPADDD       Y6, Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VBROADCASTSS squashOneAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y4
+	VSUBPS       Y3, Y5, Y5
+	VXORPS       Y1, Y5, Y5
+	VMULPS       Y0, Y0, Y1
+	VBROADCASTSS squash21AVX2<>+0(SB), Y6
+	VMOVAPS      Y6, Y6
+	VBROADCASTSS squash1260AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y6, Y6
+	VADDPS       Y7, Y6, Y6
+	VBROADCASTSS squash10395AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y6, Y6
+	VADDPS       Y7, Y6, Y6
+	VMULPS       Y0, Y6, Y6
+	VBROADCASTSS squash1AVX2<>+0(SB), Y0
+	VMOVAPS      Y0, Y0
+	VBROADCASTSS squash210AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VBROADCASTSS squash4725AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VBROADCASTSS squash10395AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VCMPPS       $0x11, Y3, Y2, Y1
+	VBLENDVPS    Y1, Y6, Y5, Y5
+	VBLENDVPS    Y1, Y0, Y4, Y4
+	VDIVPS       Y4, Y5, Y5
+	VMOVUPS      Y5, 32(DX)(BX*4)
+	VMOVUPS      64(CX)(BX*4), Y0
+	VBROADCASTSS squashSignAVX2<>+0(SB), Y1
+	VANDPS       Y1, Y0, Y1
+	VXORPS       Y1, Y0, Y2
+	VADDPS       Y2, Y2, Y3
+	VBROADCASTSS squashHighAVX2<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS expHighAVX2<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS expLowAVX2<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y4
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y6
+	VADDPS       Y6, Y4, Y4
+	VSUBPS       Y6, Y4, Y5
+	VPSUBD       Y6, Y4, Y4
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VSUBPS       Y6, Y3, Y3
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VSUBPS       Y6, Y3, Y3
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y3, Y6
+	VMULPS       Y6, Y5, Y5
+	VADDPS       Y3, Y5, Y5
+	VBROADCASTSS expOneAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y5
+	VPSRAD       $0x01, Y4, Y3
+	VPSUBD       Y3, Y4, Y4
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y6
+	VPADDD       Y6, Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y5, Y5
+	VPADDD       Y6, Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VBROADCASTSS squashOneAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y4
+	VSUBPS       Y3, Y5, Y5
+	VXORPS       Y1, Y5, Y5
+	VMULPS       Y0, Y0, Y1
+	VBROADCASTSS squash21AVX2<>+0(SB), Y6
+	VMOVAPS      Y6, Y6
+	VBROADCASTSS squash1260AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y6, Y6
+	VADDPS       Y7, Y6, Y6
+	VBROADCASTSS squash10395AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y6, Y6
+	VADDPS       Y7, Y6, Y6
+	VMULPS       Y0, Y6, Y6
+	VBROADCASTSS squash1AVX2<>+0(SB), Y0
+	VMOVAPS      Y0, Y0
+	VBROADCASTSS squash210AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VBROADCASTSS squash4725AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VBROADCASTSS squash10395AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VCMPPS       $0x11, Y3, Y2, Y1
+	VBLENDVPS    Y1, Y6, Y5, Y5
+	VBLENDVPS    Y1, Y0, Y4, Y4
+	VDIVPS       Y4, Y5, Y5
+	VMOVUPS      Y5, 64(DX)(BX*4)
+	VMOVUPS      96(CX)(BX*4), Y0
+	VBROADCASTSS squashSignAVX2<>+0(SB), Y1
+	VANDPS       Y1, Y0, Y1
+	VXORPS       Y1, Y0, Y2
+	VADDPS       Y2, Y2, Y3
+	VBROADCASTSS squashHighAVX2<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS expHighAVX2<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS expLowAVX2<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y4
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y6
+	VADDPS       Y6, Y4, Y4
+	VSUBPS       Y6, Y4, Y5
+	VPSUBD       Y6, Y4, Y4
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VSUBPS       Y6, Y3, Y3
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VSUBPS       Y6, Y3, Y3
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y3, Y6
+	VMULPS       Y6, Y5, Y5
+	VADDPS       Y3, Y5, Y5
+	VBROADCASTSS expOneAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y5
+	VPSRAD       $0x01, Y4, Y3
+	VPSUBD       Y3, Y4, Y4
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y6
+	VPADDD       Y6, Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y5, Y5
+	VPADDD       Y6, Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VBROADCASTSS squashOneAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y4
+	VSUBPS       Y3, Y5, Y5
+	VXORPS       Y1, Y5, Y5
+	VMULPS       Y0, Y0, Y1
+	VBROADCASTSS squash21AVX2<>+0(SB), Y6
+	VMOVAPS      Y6, Y6
+	VBROADCASTSS squash1260AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y6, Y6
+	VADDPS       Y7, Y6, Y6
+	VBROADCASTSS squash10395AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y6, Y6
+	VADDPS       Y7, Y6, Y6
+	VMULPS       Y0, Y6, Y6
+	VBROADCASTSS squash1AVX2<>+0(SB), Y0
+	VMOVAPS      Y0, Y0
+	VBROADCASTSS squash210AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VBROADCASTSS squash4725AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VBROADCASTSS squash10395AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VCMPPS       $0x11, Y3, Y2, Y1
+	VBLENDVPS    Y1, Y6, Y5, Y5
+	VBLENDVPS    Y1, Y0, Y4, Y4
+	VDIVPS       Y4, Y5, Y5
+	VMOVUPS      Y5, 96(DX)(BX*4)
+	ADDQ         $0x00000020, BX
+	SUBQ         $0x00000020, AX
+	JMP          wide
+
+wideend:
+single:
+	CMPQ         AX, $0x00000008
+	JLT          singleend
+	VMOVUPS      (CX)(BX*4), Y0
+	VBROADCASTSS squashSignAVX2<>+0(SB), Y1
+	VANDPS       Y1, Y0, Y1
+	VXORPS       Y1, Y0, Y2
+	VADDPS       Y2, Y2, Y3
+	VBROADCASTSS squashHighAVX2<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS expHighAVX2<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBROADCASTSS expLowAVX2<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS expLog2eAVX2<>+0(SB), Y4
+	VMULPS       Y4, Y3, Y4
+	VBROADCASTSS expMagicAVX2<>+0(SB), Y6
+	VADDPS       Y6, Y4, Y4
+	VSUBPS       Y6, Y4, Y5
+	VPSUBD       Y6, Y4, Y4
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VSUBPS       Y6, Y3, Y3
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), Y6
+	VMULPS       Y6, Y5, Y6
+	VSUBPS       Y6, Y3, Y3
+	VBROADCASTSS expPoly0AVX2<>+0(SB), Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly1AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly2AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly3AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS expPoly4AVX2<>+0(SB), Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       Y3, Y3, Y6
+	VMULPS       Y6, Y5, Y5
+	VADDPS       Y3, Y5, Y5
+	VBROADCASTSS expOneAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y5
+	VPSRAD       $0x01, Y4, Y3
+	VPSUBD       Y3, Y4, Y4
+	VBROADCASTSS expBiasAVX2<>+0(SB), Y6
+	VPADDD       Y6, Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y5, Y5
+	VPADDD       Y6, Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y5, Y5
+	VBROADCASTSS squashOneAVX2<>+0(SB), Y3
+	VADDPS       Y3, Y5, Y4
+	VSUBPS       Y3, Y5, Y5
+	VXORPS       Y1, Y5, Y5
+	VMULPS       Y0, Y0, Y1
+	VBROADCASTSS squash21AVX2<>+0(SB), Y6
+	VMOVAPS      Y6, Y6
+	VBROADCASTSS squash1260AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y6, Y6
+	VADDPS       Y7, Y6, Y6
+	VBROADCASTSS squash10395AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y6, Y6
+	VADDPS       Y7, Y6, Y6
+	VMULPS       Y0, Y6, Y6
+	VBROADCASTSS squash1AVX2<>+0(SB), Y0
+	VMOVAPS      Y0, Y0
+	VBROADCASTSS squash210AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VBROADCASTSS squash4725AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VBROADCASTSS squash10395AVX2<>+0(SB), Y7
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y7, Y0, Y0
+	VCMPPS       $0x11, Y3, Y2, Y1
+	VBLENDVPS    Y1, Y6, Y5, Y5
+	VBLENDVPS    Y1, Y0, Y4, Y4
+	VDIVPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (DX)(BX*4)
+	ADDQ         $0x00000008, BX
+	SUBQ         $0x00000008, AX
+	JMP          single
+
+singleend:
+	TESTQ AX, AX
+	JZ    done
+
+	// The rest one by one.
+rest:
+	VMOVSS       (CX)(BX*4), X0
+	VBROADCASTSS squashSignAVX2<>+0(SB), X1
+	VANDPS       X1, X0, X1
+	VXORPS       X1, X0, X2
+	VADDPS       X2, X2, X3
+	VBROADCASTSS squashHighAVX2<>+0(SB), X4
+	VMINPS       X3, X4, X3
+	VBROADCASTSS expHighAVX2<>+0(SB), X4
+	VMINPS       X3, X4, X3
+	VBROADCASTSS expLowAVX2<>+0(SB), X4
+	VMAXPS       X3, X4, X3
+	VBROADCASTSS expLog2eAVX2<>+0(SB), X4
+	VMULPS       X4, X3, X4
+	VBROADCASTSS expMagicAVX2<>+0(SB), X6
+	VADDPS       X6, X4, X4
+	VSUBPS       X6, X4, X5
+	VPSUBD       X6, X4, X4
+	VBROADCASTSS expLn2HiAVX2<>+0(SB), X6
+	VMULPS       X6, X5, X6
+	VSUBPS       X6, X3, X3
+	VBROADCASTSS expLn2LoAVX2<>+0(SB), X6
+	VMULPS       X6, X5, X6
+	VSUBPS       X6, X3, X3
+	VBROADCASTSS expPoly0AVX2<>+0(SB), X5
+	VMULPS       X3, X5, X5
+	VBROADCASTSS expPoly1AVX2<>+0(SB), X6
+	VADDPS       X6, X5, X5
+	VMULPS       X3, X5, X5
+	VBROADCASTSS expPoly2AVX2<>+0(SB), X6
+	VADDPS       X6, X5, X5
+	VMULPS       X3, X5, X5
+	VBROADCASTSS expPoly3AVX2<>+0(SB), X6
+	VADDPS       X6, X5, X5
+	VMULPS       X3, X5, X5
+	VBROADCASTSS expPoly4AVX2<>+0(SB), X6
+	VADDPS       X6, X5, X5
+	VMULPS       X3, X3, X6
+	VMULPS       X6, X5, X5
+	VADDPS       X3, X5, X5
+	VBROADCASTSS expOneAVX2<>+0(SB), X3
+	VADDPS       X3, X5, X5
+	VPSRAD       $0x01, X4, X3
+	VPSUBD       X3, X4, X4
+	VBROADCASTSS expBiasAVX2<>+0(SB), X6
+	VPADDD       X6, X3, X3
+	VPSLLD       $0x17, X3, X3
+	VMULPS       X3, X5, X5
+	VPADDD       X6, X4, X4
+	VPSLLD       $0x17, X4, X4
+	VMULPS       X4, X5, X5
+	VBROADCASTSS squashOneAVX2<>+0(SB), X3
+	VADDPS       X3, X5, X4
+	VSUBPS       X3, X5, X5
+	VXORPS       X1, X5, X5
+	VMULPS       X0, X0, X1
+	VBROADCASTSS squash21AVX2<>+0(SB), X6
+	VMOVAPS      X6, X6
+	VBROADCASTSS squash1260AVX2<>+0(SB), X7
+	VMULPS       X1, X6, X6
+	VADDPS       X7, X6, X6
+	VBROADCASTSS squash10395AVX2<>+0(SB), X7
+	VMULPS       X1, X6, X6
+	VADDPS       X7, X6, X6
+	VMULPS       X0, X6, X6
+	VBROADCASTSS squash1AVX2<>+0(SB), X0
+	VMOVAPS      X0, X0
+	VBROADCASTSS squash210AVX2<>+0(SB), X7
+	VMULPS       X1, X0, X0
+	VADDPS       X7, X0, X0
+	VBROADCASTSS squash4725AVX2<>+0(SB), X7
+	VMULPS       X1, X0, X0
+	VADDPS       X7, X0, X0
+	VBROADCASTSS squash10395AVX2<>+0(SB), X7
+	VMULPS       X1, X0, X0
+	VADDPS       X7, X0, X0
+	VCMPPS       $0x11, X3, X2, X1
+	VBLENDVPS    X1, X6, X5, X5
+	VBLENDVPS    X1, X0, X4, X4
+	VDIVPS       X4, X5, X5
+	VMOVSS       X5, (DX)(BX*4)
+	INCQ         BX
+	DECQ         AX
+	JNZ          rest
+
+done:
+	VZEROUPPER
+	RET
+
+DATA squashHighAVX2<>+0(SB)/4, $0x42200000
+GLOBL squashHighAVX2<>(SB), RODATA|NOPTR, $4
+
+DATA squash21AVX2<>+0(SB)/4, $0x41a80000
+GLOBL squash21AVX2<>(SB), RODATA|NOPTR, $4
+
+DATA squash1260AVX2<>+0(SB)/4, $0x449d8000
+GLOBL squash1260AVX2<>(SB), RODATA|NOPTR, $4
+
+DATA squash10395AVX2<>+0(SB)/4, $0x46226c00
+GLOBL squash10395AVX2<>(SB), RODATA|NOPTR, $4
+
+DATA squash1AVX2<>+0(SB)/4, $0x3f800000
+GLOBL squash1AVX2<>(SB), RODATA|NOPTR, $4
+
+DATA squash210AVX2<>+0(SB)/4, $0x43520000
+GLOBL squash210AVX2<>(SB), RODATA|NOPTR, $4
+
+DATA squash4725AVX2<>+0(SB)/4, $0x4593a800
+GLOBL squash4725AVX2<>(SB), RODATA|NOPTR, $4
+
 // func dotAVX2(n int, x *float32, y *float32, sums *float32)
 // Requires: AVX
 TEXT ·dotAVX2(SB), NOSPLIT, $0-32

@@ -44,6 +44,16 @@ func sgdAVX2(n int, lr float32, decay float32, momentum float32, dw *float32, h 
 //go:noescape
 func expAVX2(n int, x *float32, y *float32)
 
+// sigmoidAVX2 computes y[i] = 1/(1 + exp(−x[i])) for 0 ≤ i < n.
+//
+//go:noescape
+func sigmoidAVX2(n int, x *float32, y *float32)
+
+// tanhAVX2 computes y[i] = tanh(x[i]) for 0 ≤ i < n.
+//
+//go:noescape
+func tanhAVX2(n int, x *float32, y *float32)
+
 // dotAVX2 adds x[i]·y[i] to sums[i mod 64] for 0 ≤ i < n, n a multiple of 64.
 //
 //go:noescape

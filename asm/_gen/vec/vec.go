@@ -12,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"math"
 	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -151,80 +150,6 @@ func elementwise(op, doc string, scalars, ins, outs []string, f expr) {
 	RET()
 }
 
-// constant is a 32-bit value in the data of the file.
-type constant struct{ mem Mem }
-
-func newConstant(name string, bits uint32) constant {
-	return constant{ConstData(name+t.suffix, U32(bits))}
-}
-
-// in broadcasts the constant to a new register.
-func (c constant) in(new func() reg.VecVirtual) reg.VecVirtual {
-	v := new()
-	VBROADCASTSS(c.mem, v)
-	return v
-}
-
-// exp emits the exponential function; asm/exp.go tells how it is computed. The
-// same steps are there in Go, and must give the same bits.
-func exp(in, _ []reg.VecVirtual, new func() reg.VecVirtual) []reg.VecVirtual {
-	float := func(name string, f float32) constant { return newConstant("exp"+name, math.Float32bits(f)) }
-	if !expData {
-		expHigh, expLow = float("High", 89), float("Low", -104)
-		expLog2e, expMagic = float("Log2e", math.Log2E), float("Magic", 3<<22)
-		expLn2Hi, expLn2Lo = float("Ln2Hi", 355./512), float("Ln2Lo", math.Ln2-355./512)
-		expBias = newConstant("expBias", 127)
-		for i, f := range expTerms {
-			expPoly = append(expPoly, float(fmt.Sprint("Poly", i), f))
-		}
-		expOne = float("One", 1)
-		expData = true
-	}
-	x, n, f, r, v := in[0], new(), new(), new(), new()
-	// Of a NaN the second source, x, comes out.
-	VMINPS(x, expHigh.in(new), x)
-	VMAXPS(x, expLow.in(new), x)
-	VMULPS(expLog2e.in(new), x, n)
-	magic := expMagic.in(new)
-	VADDPS(magic, n, n)
-	VSUBPS(magic, n, f)
-	VPSUBD(magic, n, n)
-	VMULPS(expLn2Hi.in(new), f, v)
-	VSUBPS(v, x, r)
-	VMULPS(expLn2Lo.in(new), f, v)
-	VSUBPS(v, r, r)
-	q := expPoly[0].in(new)
-	for _, c := range expPoly[1:] {
-		VMULPS(r, q, q)
-		VADDPS(c.in(new), q, q)
-	}
-	VMULPS(r, r, v)
-	VMULPS(v, q, q)
-	VADDPS(r, q, q)
-	VADDPS(expOne.in(new), q, q)
-	half := new()
-	VPSRAD(U8(1), n, half)
-	VPSUBD(half, n, n)
-	bias := expBias.in(new)
-	for _, e := range []reg.VecVirtual{half, n} {
-		VPADDD(bias, e, e)
-		VPSLLD(U8(23), e, e)
-		VMULPS(e, q, q)
-	}
-	return []reg.VecVirtual{q}
-}
-
-// The constants of exp, made at its first use.
-var (
-	expData                                                                  bool
-	expHigh, expLow, expLog2e, expMagic, expLn2Hi, expLn2Lo, expBias, expOne constant
-	expPoly                                                                  []constant
-)
-
-// expTerms interpolate (exp(r) − 1 − r)/r² at the Chebyshev points of
-// |r| ≤ ln 2/2, highest power first.
-var expTerms = []float32{0x1.6d10fep-10, 0x1.120b64p-07, 0x1.55551ap-05, 0x1.5554dep-03, 0.5}
-
 // tailMask returns a mask of the n lowest lanes, 0 < n < 16.
 func tailMask(n reg.Register) reg.OpmaskVirtual {
 	m, k := GP64(), K()
@@ -360,6 +285,8 @@ func main() {
 	})
 
 	elementwise("exp", "y[i] = exp(x[i])", nil, []string{"x"}, []string{"y"}, exp)
+	elementwise("sigmoid", "y[i] = 1/(1 + exp(−x[i]))", nil, []string{"x"}, []string{"y"}, sigmoid)
+	elementwise("tanh", "y[i] = tanh(x[i])", nil, []string{"x"}, []string{"y"}, tanh)
 
 	reduction("dot", "x[i]·y[i]", []string{"x", "y"}, func(in []Mem, new func() reg.VecVirtual, _ reg.VecVirtual) reg.VecVirtual {
 		v := new()
