@@ -67,7 +67,7 @@ func (j *affinePass) backward(v *channelView, p channelPiece) {
 	case j.da.to != nil:
 		v.products(p, j.dy, j.x)
 	case j.db.to != nil:
-		v.totals(p, j.dy)
+		v.products(p, j.dy, j.dy)
 	}
 	switch {
 	case j.dx == nil:
@@ -92,7 +92,7 @@ func (l *affine) shape(b, s *tensor.Blob, axis int32, isParam bool) error {
 	l.blocked = s.Axes() == 0 || !isParam && s.Axes() == b.Axes() ||
 		b.Axes() == 4 && s.Axes() == 1 && outer == b.Dim(0) && inner == b.CountFrom(2)
 	if !l.oneToOne {
-		l.view.makePartials(2)
+		l.view.makePartials()
 	}
 	if cap(l.sum) < n {
 		l.sum = make([]float64, n)

@@ -3,6 +3,7 @@ package layers
 import (
 	"math"
 
+	"crema/asm"
 	"crema/prototxt/caffepb"
 )
 
@@ -33,13 +34,13 @@ func bnll(x, y []float32) {
 	}
 }
 
-// bnllBackward computes dx = dy·sigmoid(x).
+// bnllBackward computes dx = dy·asm.Sigmoid(x).
 func bnllBackward(x, _, dy, dx []float32) {
 	dy, dx = dy[:len(x)], dx[:len(x)]
 	var sigmoids [expRun]float32
 	for len(x) > 0 {
 		n := min(expRun, len(x))
-		sigmoid(x[:n], sigmoids[:n])
+		asm.Sigmoid(x[:n], sigmoids[:n])
 		for i, s := range sigmoids[:n] {
 			dx[i] = dy[i] * s
 		}

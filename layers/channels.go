@@ -34,14 +34,12 @@ const (
 	inLanes
 )
 
-// channelRun is the most elements that are computed with numbers for each of
-// them at a time.
+// channelRun is the most channels of a piece of columns.
 const channelRun = 64
 
-// A channelPiece is runs of width elements each, whose beginnings are stride
-// apart, n elements in all; the last run may be shorter. Element i of a run
-// belongs to channel+i (inColumns), channel+i%16 (inLanes), channel (inRows,
-// where there is one run).
+// A channelPiece is n elements: side by side from at on, those of one channel
+// (inRows), or pixels of the 16 from channel on (inLanes); or inColumns, rows of
+// width elements, stride apart, of the channels from channel on.
 type channelPiece struct {
 	at, n, width, stride int
 	channel              int
@@ -103,36 +101,29 @@ func (v *channelView) piece(i int) channelPiece {
 	case inLanes:
 		blocks := v.channels / tensor.Lanes
 		n := min(v.length, v.inner-s*v.length) * tensor.Lanes
-		return channelPiece{(k*v.inner + s*v.length) * tensor.Lanes, n, channelRun, channelRun, k % blocks * tensor.Lanes, k/blocks*v.segments + s}
+		return channelPiece{at: (k*v.inner + s*v.length) * tensor.Lanes, n: n, channel: k % blocks * tensor.Lanes, part: k/blocks*v.segments + s}
 	case inColumns:
 		c := k * channelRun
 		width := min(channelRun, v.channels-c)
 		return channelPiece{s*v.length*v.channels + c, width * min(v.length, v.outer-s*v.length), width, v.channels, c, s}
 	default:
 		n := min(v.length, v.inner-s*v.length)
-		return channelPiece{k*v.inner + s*v.length, n, n, n, k % v.channels, k/v.channels*v.segments + s}
+		return channelPiece{at: k*v.inner + s*v.length, n: n, channel: k % v.channels, part: k/v.channels*v.segments + s}
 	}
 }
 
-// A channelVector is a number for each element of a run.
-type channelVector [channelRun]float32
-
-// vector sets to[i] to the number in s of the channel of element i of the
-// piece's runs.
-func (v *channelView) vector(to *channelVector, s []float32, p channelPiece) {
-	s = s[p.channel:]
-	if v.form == inColumns {
-		copy(to[:p.width], s)
-		return
+// lanes returns the numbers in s of the channels of a piece that is not of
+// columns.
+func (v *channelView) lanes(s []float32, p channelPiece) asm.LaneVector {
+	if v.form == inLanes {
+		return asm.LaneVector(s[p.channel:])
 	}
-	for i := 0; i < channelRun; i += tensor.Lanes {
-		copy(to[i:i+tensor.Lanes], s)
-	}
+	return asm.Splat(s[p.channel])
 }
 
-// makePartials makes room for what n reductions leave.
-func (v *channelView) makePartials(n int) {
-	if size := n * v.parts() * v.channels; cap(v.partials) < size {
+// makePartials makes room for what reductions leave.
+func (v *channelView) makePartials() {
+	if size := 2 * v.parts() * v.channels; cap(v.partials) < size {
 		v.partials = make([]float64, size)
 	} else {
 		v.partials = v.partials[:size]
@@ -145,19 +136,6 @@ func (v *channelView) partial(k int, p channelPiece) []float64 {
 	return v.partials[(k*v.parts()+p.part)*v.channels+p.channel:]
 }
 
-// leave folds what the elements of a run have summed up to one number for each
-// channel and leaves them as reduction k of the piece.
-func (v *channelView) leave(k int, p channelPiece, sum *[channelRun]float64) {
-	to := v.partial(k, p)
-	if v.form == inColumns {
-		copy(to, sum[:p.width])
-		return
-	}
-	for i := range tensor.Lanes {
-		to[i] = (sum[i] + sum[i+tensor.Lanes]) + (sum[i+2*tensor.Lanes] + sum[i+3*tensor.Lanes])
-	}
-}
-
 // sums sets to to reduction k of each channel, summed over the pieces.
 func (v *channelView) sums(k int, to []float64) {
 	clear(to)
@@ -168,130 +146,91 @@ func (v *channelView) sums(k int, to []float64) {
 	}
 }
 
-// moments leaves the sums of x as reduction 0 and those of x² as reduction 1.
-// They are float64, in which the squares are exact.
-func (v *channelView) moments(p channelPiece, x []float32) {
-	if v.form != inRows {
-		v.products(p, x, x)
-		return
-	}
-	x = x[p.at : p.at+p.n]
-	// Two sums of each, so that an addition need not wait for the one before.
-	var s0, s1, q0, q1 float64
-	for len(x) >= 2 {
-		a, b := float64(x[0]), float64(x[1])
-		s0 += a
-		s1 += b
-		q0 += a * a
-		q1 += b * b
-		x = x[2:]
-	}
-	for _, a := range x {
-		s0 += float64(a)
-		q0 += float64(a) * float64(a)
-	}
-	v.partial(0, p)[0] = s0 + s1
-	v.partial(1, p)[0] = q0 + q1
-}
-
-// products leaves the sums of x as reduction 0 and those of x·y as reduction 1.
+// products leaves, as reductions 0 and 1, the sums of x and of x·y, which may be
+// the same. They are float64, in which products of float32 are exact.
 func (v *channelView) products(p channelPiece, x, y []float32) {
-	if v.form == inRows {
-		v.partial(0, p)[0] = asm.Sum(x[p.at : p.at+p.n])
-		v.partial(1, p)[0] = asm.Dot(x[p.at:p.at+p.n], y[p.at:p.at+p.n])
+	if v.form != inColumns {
+		var sum, dot [tensor.Lanes]float64
+		asm.LaneSums(x[p.at:p.at+p.n], y[p.at:p.at+p.n], &sum, &dot)
+		v.leave(p, &sum, &dot)
 		return
 	}
 	var sum, dot [channelRun]float64
-	for at, left := p.at, p.n; left > 0; at, left = at+p.stride, left-p.width {
-		w := min(p.width, left)
-		x := x[at : at+w]
+	for at := p.at; at < p.at+p.n/p.width*p.stride; at += p.stride {
+		x := x[at : at+p.width]
 		y, sum, dot := y[at:][:len(x)], sum[:len(x)], dot[:len(x)]
 		for i, a := range x {
 			sum[i] += float64(a)
 			dot[i] += float64(a) * float64(y[i])
 		}
 	}
-	v.leave(0, p, &sum)
-	v.leave(1, p, &dot)
+	copy(v.partial(0, p), sum[:p.width])
+	copy(v.partial(1, p), dot[:p.width])
 }
 
-// totals leaves the sums of x as reduction 0.
-func (v *channelView) totals(p channelPiece, x []float32) {
-	if v.form == inRows {
-		v.partial(0, p)[0] = asm.Sum(x[p.at : p.at+p.n])
+// leave leaves the sums of the lanes of a piece that is not of columns as
+// reductions 0 and 1.
+func (v *channelView) leave(p channelPiece, sum, dot *[tensor.Lanes]float64) {
+	for k, s := range []*[tensor.Lanes]float64{sum, dot} {
+		to := v.partial(k, p)
+		if v.form == inLanes {
+			copy(to, s[:])
+			continue
+		}
+		var total float64
+		for _, x := range s {
+			total += x
+		}
+		to[0] = total
+	}
+}
+
+// affine computes y = a·x + b with numbers a and b of each channel; a nil is all
+// 1, b nil all 0. x and y may be the same.
+func (v *channelView) affine(p channelPiece, a, b, x, y []float32) {
+	if v.form != inColumns {
+		av, bv := asm.Splat(1), asm.LaneVector{}
+		if a != nil {
+			av = v.lanes(a, p)
+		}
+		if b != nil {
+			bv = v.lanes(b, p)
+		}
+		asm.Affine(&av, &bv, x[p.at:p.at+p.n], y[p.at:p.at+p.n])
 		return
 	}
-	var sum [channelRun]float64
-	for at, left := p.at, p.n; left > 0; at, left = at+p.stride, left-p.width {
-		x := x[at : at+min(p.width, left)]
-		sum := sum[:len(x)]
-		for i, a := range x {
-			sum[i] += float64(a)
+	for at := p.at; at < p.at+p.n/p.width*p.stride; at += p.stride {
+		x := x[at : at+p.width]
+		y := y[at:][:len(x)]
+		switch {
+		case a == nil && b == nil:
+			copy(y, x)
+		case a == nil:
+			b := b[p.channel:][:len(x)]
+			for i, x := range x {
+				y[i] = x + b[i]
+			}
+		case b == nil:
+			a := a[p.channel:][:len(x)]
+			for i, x := range x {
+				y[i] = a[i] * x
+			}
+		default:
+			a, b := a[p.channel:][:len(x)], b[p.channel:][:len(x)]
+			for i, x := range x {
+				y[i] = float32(a[i]*x) + b[i]
+			}
 		}
 	}
-	v.leave(0, p, &sum)
 }
 
 // copy copies a piece.
 func (v *channelView) copy(p channelPiece, from, to []float32) {
-	if p.width == p.stride {
+	if v.form != inColumns {
 		copy(to[p.at:p.at+p.n], from[p.at:])
 		return
 	}
-	for at, left := p.at, p.n; left > 0; at, left = at+p.stride, left-p.width {
-		copy(to[at:at+min(p.width, left)], from[at:])
-	}
-}
-
-// affine computes y = a·x + b with numbers a and b of each channel; a nil is
-// all 1, b nil all 0, not both. x and y may be the same.
-func (v *channelView) affine(p channelPiece, a, b, x, y []float32) {
-	if v.form == inRows {
-		x := x[p.at : p.at+p.n]
-		y := y[p.at:][:len(x)]
-		switch {
-		case a == nil:
-			b := b[p.channel]
-			for i, x := range x {
-				y[i] = x + b
-			}
-		case b == nil:
-			a := a[p.channel]
-			for i, x := range x {
-				y[i] = a * x
-			}
-		default:
-			a, b := a[p.channel], b[p.channel]
-			for i, x := range x {
-				y[i] = a*x + b
-			}
-		}
-		return
-	}
-	var av, bv channelVector
-	if a != nil {
-		v.vector(&av, a, p)
-	}
-	if b != nil {
-		v.vector(&bv, b, p)
-	}
-	for at, left := p.at, p.n; left > 0; at, left = at+p.stride, left-p.width {
-		w := min(p.width, left)
-		x := x[at : at+w]
-		y, av, bv := y[at:][:len(x)], av[:len(x)], bv[:len(x)]
-		switch {
-		case a == nil:
-			for i, x := range x {
-				y[i] = x + bv[i]
-			}
-		case b == nil:
-			for i, x := range x {
-				y[i] = av[i] * x
-			}
-		default:
-			for i, x := range x {
-				y[i] = av[i]*x + bv[i]
-			}
-		}
+	for at := p.at; at < p.at+p.n/p.width*p.stride; at += p.stride {
+		copy(to[at:at+p.width], from[at:])
 	}
 }

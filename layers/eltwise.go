@@ -175,19 +175,11 @@ func (j *eltwisePass) sumBackward(lo, hi int) {
 	}
 }
 
-// multiply computes y = x·y.
-func multiply(x, y []float32) {
-	x = x[:len(y)]
-	for i := range y {
-		y[i] *= x[i]
-	}
-}
-
 func (j *eltwisePass) product(lo, hi int) {
 	y := j.y[lo:hi]
 	copy(y, j.x[0][lo:hi])
 	for _, x := range j.x[1:] {
-		multiply(x[lo:hi], y)
+		asm.Product(x[lo:hi], y, y)
 	}
 }
 
@@ -199,7 +191,7 @@ func (j *eltwisePass) productBackward(lo, hi int) {
 		copy(dx[lo:hi], j.dy[lo:hi])
 		for k, x := range j.x {
 			if k != i {
-				multiply(x[lo:hi], dx[lo:hi])
+				asm.Product(x[lo:hi], dx[lo:hi], dx[lo:hi])
 			}
 		}
 	}

@@ -1,8 +1,6 @@
 package layers
 
 import (
-	"math"
-
 	"crema/asm"
 	"crema/prototxt/caffepb"
 )
@@ -55,23 +53,12 @@ func (l *elu) values(x, y []float32) {
 	}
 }
 
-// parts returns max(x, 0) and min(x, 0) without a branch. Of a NaN one is NaN,
-// the other 0.
-func parts(x float32) (positive, negative float32) {
-	b := math.Float32bits(x)
-	sign := uint32(int32(b) >> 31)
-	return math.Float32frombits(b &^ sign), math.Float32frombits(b & sign)
-}
-
 // gradient: dy·exp(x) is dy·(y/alpha + 1).
 func (l *elu) gradient(_, y, dy, dx []float32) {
 	dy, dx = dy[:len(y)], dx[:len(y)]
+	alpha := l.alpha
 	for i, v := range y {
-		f := l.alpha + v
-		if v > 0 {
-			f = 1
-		}
-		dx[i] = dy[i] * f
+		dx[i] = dy[i] * slope(v, alpha+v)
 	}
 }
 
@@ -82,11 +69,7 @@ func (l *elu) gradientOfBottom(x, _, dy, dx []float32) {
 		n := min(expRun, len(x))
 		asm.Exp(x[:n], exps[:n])
 		for i, v := range x[:n] {
-			f := l.alpha * exps[i]
-			if v > 0 {
-				f = 1
-			}
-			dx[i] = dy[i] * f
+			dx[i] = dy[i] * slope(v, l.alpha*exps[i])
 		}
 		x, dy, dx = x[n:], dy[n:], dx[n:]
 	}

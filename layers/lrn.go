@@ -249,21 +249,14 @@ func (j *lrnPass) forward(u *lrnUnit, x, y, squares, sums []float32) {
 		x = kept
 	}
 	if l.within && !l.blocked {
-		y = j.y[u.at:]
+		y = j.y[u.at:][:len(x)]
 	}
 	scale := j.scale[u.at:][:len(x)]
-	y, squares = y[:len(x)], squares[:len(x)]
-	for i, v := range x {
-		squares[i] = v * v
-	}
-	l.windows(u, squares, sums, scale)
-	k, alpha := l.k, l.alpha
-	for i, s := range scale {
-		s = k + alpha*s
-		scale[i], y[i] = s, s
-	}
-	exponent(-l.beta).raise(y)
-	multiply(x, y)
+	asm.Product(x, x, squares)
+	k, alpha := asm.Splat(l.k), asm.Splat(l.alpha)
+	asm.Affine(&alpha, &k, l.windows(u, squares, sums), scale)
+	exponent(-l.beta).raise(scale, y)
+	asm.Product(x, y, y)
 	l.scatter(u, y, j.y)
 }
 
@@ -271,45 +264,35 @@ func (j *lrnPass) forward(u *lrnUnit, x, y, squares, sums []float32) {
 func (j *lrnPass) backward(u *lrnUnit, x, dy, ratios, sums []float32) {
 	l := j.l
 	if j.kept != nil {
-		x = j.kept[u.at:]
+		x = j.kept[u.at:][:len(ratios)]
 	} else {
 		x = l.gather(u, j.x, x)
 	}
 	dx := dy
 	dy = l.gather(u, j.dy, dy)
 	if l.within && !l.blocked {
-		dx = j.dx[u.at:]
+		dx = j.dx[u.at:][:len(ratios)]
 	}
 	scale := j.scale[u.at:][:len(ratios)]
-	x, dy, dx = x[:len(ratios)], dy[:len(ratios)], dx[:len(ratios)]
-	copy(ratios, scale)
-	exponent(-l.beta).raise(ratios)
-	for i, p := range ratios {
-		g := dy[i] * p
-		dx[i] = g
-		ratios[i] = g * x[i] / scale[i]
-	}
-	l.windows(u, ratios, sums, ratios)
-	decline := l.decline
-	for i, r := range ratios {
-		dx[i] -= decline * x[i] * r
-	}
+	exponent(-l.beta).raise(scale, ratios)
+	asm.LRNRatios(ratios, x, scale, dy, dx, ratios)
+	asm.SubtractProduct(l.decline, x, l.windows(u, ratios, sums), dx)
 	l.scatter(u, dx, j.dx)
 }
 
-// windows sets to to the sums of x over the window about each element; sums is
-// for those along rows, to may be x.
-func (l *lrn) windows(u *lrnUnit, x, sums, to []float32) {
+// windows returns the sums of x over the window about each element. They are in
+// one of the slices, and both are overwritten.
+func (l *lrn) windows(u *lrnUnit, x, other []float32) []float32 {
 	if !l.within {
-		columnWindows(u.rows, u.width, l.reach, x, sums)
-		copy(to, sums)
-		return
+		columnWindows(u.rows, u.width, l.reach, x, other)
+		return other
 	}
 	n := u.rows * u.width
 	for t := 0; t < len(x); t += n {
-		rowWindows(u.rows, u.width, l.reach, x[t:], sums[t:])
-		columnWindows(u.rows, u.width, l.reach, sums[t:], to[t:])
+		rowWindows(u.rows, u.width, l.reach, x[t:t+n], other[t:t+n])
+		columnWindows(u.rows, u.width, l.reach, other[t:t+n], x[t:t+n])
 	}
+	return x
 }
 
 // rowWindows sets y to the sums of x over up to reach elements to each side in
@@ -336,6 +319,16 @@ func rowWindows(rows, width, reach int, x, y []float32) {
 
 // columnWindows is rowWindows for columns; y may not be x.
 func columnWindows(rows, width, reach int, x, y []float32) {
+	// The vectors' additions are faster than running sums up to here.
+	const few = 10
+	if reach <= few {
+		copy(y, x)
+		for r := 1; r <= min(reach, rows-1); r++ {
+			asm.Add(x[r*width:], y[:(rows-r)*width])
+			asm.Add(x[:(rows-r)*width], y[r*width:])
+		}
+		return
+	}
 	const most = 64
 	var sums [most]float64
 	for c := 0; c < width; c += most {
@@ -362,9 +355,9 @@ func columnWindows(rows, width, reach int, x, y []float32) {
 	}
 }
 
+// addTo adds as many elements of x as there are sums.
 func addTo(sum []float64, x []float32) {
-	x = x[:len(sum)]
-	for i, v := range x {
+	for i, v := range x[:len(sum)] {
 		sum[i] += float64(v)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"crema/asm"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
 )
@@ -23,8 +24,8 @@ func init() {
 // get (1×N×4D: of each stream input i, forget f, output o, and g, D of each), and
 // cont (1×N); tops are the cells c and the hidden state h after it, 1×N×D:
 //
-//	c = cont·σ(f)·c' + σ(i)·tanh(g)
-//	h = σ(o)·tanh(c)
+//	c = cont·σ(f)·c' + σ(i)·asm.Tanh(g)
+//	h = σ(o)·asm.Tanh(c)
 //
 // As in Caffe, the gradient of f is right where cont is 0 or 1: it is that of a
 // sigmoid with the value cont·σ(f). cont has none. There are no fields.
@@ -137,16 +138,16 @@ func lstmGatesOf(act []float32, size, n, lo, hi int) lstmGates {
 // forward computes cells and hidden state from the cells before, and makes of
 // what the gates get what they let through; of f that times cont.
 func (a lstmGates) forward(cont float32, before, c, h []float32) {
-	sigmoid(a.i, a.i)
-	sigmoid(a.f, a.f)
-	sigmoid(a.o, a.o)
-	tanh(a.g, a.g)
+	asm.Sigmoid(a.i, a.i)
+	asm.Sigmoid(a.f, a.f)
+	asm.Sigmoid(a.o, a.o)
+	asm.Tanh(a.g, a.g)
 	for j := range c {
 		f := cont * a.f[j]
 		a.f[j] = f
 		c[j] = float32(f*before[j]) + float32(a.i[j]*a.g[j])
 	}
-	tanh(c, h)
+	asm.Tanh(c, h)
 	for j, o := range a.o {
 		h[j] *= o
 	}
@@ -157,7 +158,7 @@ func (a lstmGates) forward(cont float32, before, c, h []float32) {
 // dc is that of the cells, from elsewhere than the hidden state, and becomes that
 // of the cells before.
 func (a lstmGates) backward(d lstmGates, before, c, dh, later []float32, cont float32, dc []float32) {
-	tanh(c, d.o)
+	asm.Tanh(c, d.o)
 	for j, dh := range dh {
 		if later != nil {
 			dh += float32(cont * later[j])

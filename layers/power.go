@@ -3,6 +3,7 @@ package layers
 import (
 	"math"
 
+	"crema/asm"
 	"crema/prototxt/caffepb"
 )
 
@@ -69,7 +70,7 @@ func (l *power) linearGradient(_, _, dy, dx []float32) {
 
 func (l *power) values(x, y []float32) {
 	l.linear(x, y)
-	exponent(l.power).raise(y)
+	exponent(l.power).raise(y, y)
 }
 
 // gradient: dx = dy·power·scale·(shift + scale·x)^(power−1).
@@ -79,7 +80,7 @@ func (l *power) gradient(x, _, dy, dx []float32) {
 		n := min(expRun, len(x))
 		s := slopes[:n]
 		l.linear(x[:n], s)
-		exponent(l.power - 1).raise(s)
+		exponent(l.power-1).raise(s, s)
 		for i, v := range s {
 			dx[i] = dy[i] * (l.power * l.scale * v)
 		}
@@ -91,42 +92,39 @@ func (l *power) gradient(x, _, dy, dx []float32) {
 // is, and faster.
 type exponent float64
 
-// raise raises all elements.
-func (e exponent) raise(x []float32) {
+// raise computes y = x^e; y may be x.
+func (e exponent) raise(x, y []float32) {
+	y = y[:len(x)]
 	switch e {
 	case 0:
-		for i := range x {
-			x[i] = 1
+		for i := range y {
+			y[i] = 1
 		}
 	case 1:
+		copy(y, x)
 	case 2:
-		for i, v := range x {
-			x[i] = v * v
-		}
+		asm.Product(x, x, y)
 	case 3:
 		for i, v := range x {
-			x[i] = v * v * v
+			y[i] = v * v * v
 		}
 	case 0.5:
 		for i, v := range x {
-			x[i] = sqrt(v)
+			y[i] = sqrt(v)
 		}
 	case -0.5:
 		for i, v := range x {
-			x[i] = 1 / sqrt(v)
+			y[i] = 1 / sqrt(v)
 		}
-	case -0.75: // that of LRN
-		for i, v := range x {
-			r := sqrt(v)
-			x[i] = 1 / (r * sqrt(r))
-		}
+	case -0.75:
+		asm.PowerMinus34(x, y)
 	case -1:
 		for i, v := range x {
-			x[i] = 1 / v
+			y[i] = 1 / v
 		}
 	default:
 		for i, v := range x {
-			x[i] = float32(math.Pow(float64(v), float64(e)))
+			y[i] = float32(math.Pow(float64(v), float64(e)))
 		}
 	}
 }

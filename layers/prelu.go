@@ -116,7 +116,7 @@ func (l *prelu) Reshape(bottom, top []*tensor.Blob) error {
 	} else {
 		l.view.shape(b.Dim(0), n, b.CountFrom(2), b.Layout() == tensor.Blocked)
 	}
-	l.view.makePartials(1)
+	l.view.makePartials()
 	return nil
 }
 
@@ -143,7 +143,7 @@ func (l *prelu) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*ten
 	}
 	l.run(j)
 	if j.gradient {
-		l.view.sums(0, l.sum)
+		l.view.sums(1, l.sum)
 		d := l.params[0].Diff()
 		for c, s := range l.sum {
 			d[c] += float32(s)
@@ -160,70 +160,66 @@ func (l *prelu) run(j preluPass) {
 }
 
 func (j *preluPass) forward(v *channelView, p channelPiece) {
-	if v.form == inRows {
-		asm.ReLU(j.slope[p.channel], j.x[p.at:p.at+p.n], j.y[p.at:p.at+p.n])
+	if v.form != inColumns {
+		slope := v.lanes(j.slope, p)
+		asm.LaneReLU(&slope, j.x[p.at:p.at+p.n], j.y[p.at:p.at+p.n])
 		return
 	}
-	var slope channelVector
-	v.vector(&slope, j.slope, p)
-	for at, left := p.at, p.n; left > 0; at, left = at+p.stride, left-p.width {
-		x := j.x[at : at+min(p.width, left)]
-		y, slope := j.y[at:][:len(x)], slope[:len(x)]
-		for i, x := range x {
-			positive, negative := parts(x)
-			y[i] = positive + slope[i]*negative
+	slope := j.slope[p.channel:][:p.width]
+	for at := p.at; at < p.at+p.n/p.width*p.stride; at += p.stride {
+		x, y := j.x[at:][:len(slope)], j.y[at:][:len(slope)]
+		for i, s := range slope {
+			positive, negative := parts(x[i])
+			y[i] = positive + float32(s*negative)
 		}
 	}
 }
 
 func (j *preluPass) backward(v *channelView, p channelPiece) {
-	if v.form == inRows {
-		asm.ReLUBackward(j.slope[p.channel], j.x[p.at:p.at+p.n], j.dy[p.at:p.at+p.n], j.dx[p.at:p.at+p.n])
+	if v.form != inColumns {
+		slope := v.lanes(j.slope, p)
+		asm.LaneReLUBackward(&slope, j.x[p.at:p.at+p.n], j.dy[p.at:p.at+p.n], j.dx[p.at:p.at+p.n])
 		return
 	}
-	var slope channelVector
-	v.vector(&slope, j.slope, p)
-	for at, left := p.at, p.n; left > 0; at, left = at+p.stride, left-p.width {
-		x := j.x[at : at+min(p.width, left)]
-		dy, dx, slope := j.dy[at:][:len(x)], j.dx[at:][:len(x)], slope[:len(x)]
-		for i, x := range x {
-			f := slope[i]
-			if x > 0 {
-				f = 1
+	slope := j.slope[p.channel:][:p.width]
+	for at := p.at; at < p.at+p.n/p.width*p.stride; at += p.stride {
+		x, dy, dx := j.x[at:][:len(slope)], j.dy[at:][:len(slope)], j.dx[at:][:len(slope)]
+		for i, s := range slope {
+			if x[i] > 0 {
+				s = 1
 			}
-			dx[i] = f * dy[i]
+			dx[i] = s * dy[i]
 		}
 	}
 }
 
-// slopes leaves the sums of dy·min(x, 0) as reduction 0.
+// slopes leaves the sums of min(x, 0)·dy as reduction 1.
 func (j *preluPass) slopes(v *channelView, p channelPiece) {
-	if v.form == inRows {
-		x := j.x[p.at : p.at+p.n]
-		dy := j.dy[p.at:][:len(x)]
-		var s0, s1 float64
-		for len(x) >= 2 && len(dy) >= 2 {
-			_, a := parts(x[0])
-			_, b := parts(x[1])
-			s0 += float64(a * dy[0])
-			s1 += float64(b * dy[1])
-			x, dy = x[2:], dy[2:]
+	if v.form != inColumns {
+		const run = 1 << 10 // of whole pixels
+		var buf [run]float32
+		var sum, dot [tensor.Lanes]float64
+		x, dy := j.x[p.at:p.at+p.n], j.dy[p.at:p.at+p.n]
+		for len(x) > 0 {
+			n := min(run, len(x))
+			negatives := buf[:n]
+			for i, x := range x[:n] {
+				_, negatives[i] = parts(x)
+			}
+			asm.LaneSums(negatives, dy[:n], &sum, &dot)
+			x, dy = x[n:], dy[n:]
 		}
-		for i, x := range x {
-			_, a := parts(x)
-			s0 += float64(a * dy[i])
-		}
-		v.partial(0, p)[0] = s0 + s1
+		v.leave(p, &sum, &dot)
 		return
 	}
-	var sum [channelRun]float64
-	for at, left := p.at, p.n; left > 0; at, left = at+p.stride, left-p.width {
-		x := j.x[at : at+min(p.width, left)]
-		dy, sum := j.dy[at:][:len(x)], sum[:len(x)]
-		for i, x := range x {
-			_, a := parts(x)
-			sum[i] += float64(a * dy[i])
+	var buf [channelRun]float64
+	sum := buf[:p.width]
+	for at := p.at; at < p.at+p.n/p.width*p.stride; at += p.stride {
+		x, dy := j.x[at:][:len(sum)], j.dy[at:][:len(sum)]
+		for i := range sum {
+			_, negative := parts(x[i])
+			sum[i] += float64(negative) * float64(dy[i])
 		}
 	}
-	v.leave(0, p, &sum)
+	copy(v.partial(1, p), sum)
 }

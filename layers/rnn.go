@@ -3,6 +3,7 @@ package layers
 import (
 	"fmt"
 
+	"crema/asm"
 	"crema/gemm"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
@@ -20,8 +21,8 @@ func init() {
 
 // rnn is a simple recurrent layer (Caffe's rnn_layer.cpp):
 //
-//	h(t) = tanh(W_x·x(t) + b + W_static·x_static + W_h·(cont(t)·h(t−1)))
-//	o(t) = tanh(W_o·h(t) + b_o)
+//	h(t) = asm.Tanh(W_x·x(t) + b + W_static·x_static + W_h·(cont(t)·h(t−1)))
+//	o(t) = asm.Tanh(W_o·h(t) + b_o)
 //
 // Bottoms, tops, and what goes on from one Forward to the next are those of
 // recurrent. The state is h, the output o. The parameters are W_x (D×values),
@@ -95,14 +96,14 @@ func (l *rnn) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*tenso
 }
 
 func (l *rnn) output(lo, hi int) {
-	tanh(l.o[lo:hi], l.o[lo:hi])
+	asm.Tanh(l.o[lo:hi], l.o[lo:hi])
 	copy(l.y[lo:hi], l.o[lo:hi])
 }
 
 func (l *rnn) outputBackward(lo, hi int) { tanhBackward(nil, l.o[lo:hi], l.dy[lo:hi], l.do[lo:hi]) }
 
 func rnnForward(l *recurrent, t, n, lo, hi int) {
-	tanh(l.at(l.act, t, n, lo, hi), l.at(l.states[0], t+1, n, lo, hi))
+	asm.Tanh(l.at(l.act, t, n, lo, hi), l.at(l.states[0], t+1, n, lo, hi))
 	l.begin(t+1, n, lo, hi)
 }
 

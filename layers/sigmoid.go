@@ -19,21 +19,9 @@ func init() {
 //
 //	engine  accepted, without effect
 func newSigmoid(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
-	l := &neuron{base: newBase(p, ctx), forward: sigmoid, backward: sigmoidBackward, readsTop: true}
+	l := &neuron{base: newBase(p, ctx), forward: asm.Sigmoid, backward: sigmoidBackward, readsTop: true}
 	l.warnUnused("sigmoid_param")
 	return l, nil
-}
-
-// sigmoid computes y = 1/(1 + exp(−x)); y may be x.
-func sigmoid(x, y []float32) {
-	y = y[:len(x)]
-	for i, v := range x {
-		y[i] = -v
-	}
-	asm.Exp(y, y)
-	for i, e := range y {
-		y[i] = 1 / (1 + e)
-	}
 }
 
 // sigmoidBackward computes dx = dy·y·(1 − y).

@@ -1,6 +1,9 @@
 package layers
 
-import "crema/tensor"
+import (
+	"crema/asm"
+	"crema/tensor"
+)
 
 // standardScores computes y = (x − mean)·inverse with a mean and an inverse of a
 // deviation for each of the channels of a view, and gradients: what BatchNorm and
@@ -35,7 +38,7 @@ func (j *scoresPass) Do(task int) {
 // shape sees blobs as outer × channels × inner.
 func (l *standardScores) shape(outer, channels, inner int, blocked bool) {
 	l.view.shape(outer, channels, inner, blocked)
-	l.view.makePartials(2)
+	l.view.makePartials()
 	if l.kept == nil {
 		l.kept = tensor.New()
 	}
@@ -74,7 +77,7 @@ func (l *standardScores) moments(x []float32) (mean, variance []float64) {
 	return mean, variance
 }
 
-func (l *standardScores) leaveMoments(j *scoresPass, p channelPiece) { l.view.moments(p, j.x) }
+func (l *standardScores) leaveMoments(j *scoresPass, p channelPiece) { l.view.products(p, j.x, j.x) }
 
 // forward computes y, which may be x. backward needs it to be kept.
 func (l *standardScores) forward(x, y []float32, keep bool) {
@@ -86,24 +89,16 @@ func (l *standardScores) forward(x, y []float32, keep bool) {
 }
 
 func (l *standardScores) values(j *scoresPass, p channelPiece) {
-	if l.view.form == inRows {
-		x := j.x[p.at : p.at+p.n]
-		y, keep := j.y[p.at:][:len(x)], j.keep[p.at:][:len(x)]
-		mean, inverse := l.mean[p.channel], l.inverse[p.channel]
-		for i, x := range x {
-			s := (x - mean) * inverse
-			y[i], keep[i] = s, s
-		}
+	if l.view.form != inColumns {
+		mean, inverse := l.view.lanes(l.mean, p), l.view.lanes(l.inverse, p)
+		asm.Standardize(&mean, &inverse, j.x[p.at:p.at+p.n], j.y[p.at:p.at+p.n], j.keep[p.at:p.at+p.n])
 		return
 	}
-	var mean, inverse channelVector
-	l.view.vector(&mean, l.mean, p)
-	l.view.vector(&inverse, l.inverse, p)
-	for at, left := p.at, p.n; left > 0; at, left = at+p.stride, left-p.width {
-		x := j.x[at : at+min(p.width, left)]
-		y, keep, mean, inverse := j.y[at:][:len(x)], j.keep[at:][:len(x)], mean[:len(x)], inverse[:len(x)]
-		for i, x := range x {
-			s := (x - mean[i]) * inverse[i]
+	mean, inverse := l.mean[p.channel:][:p.width], l.inverse[p.channel:][:p.width]
+	for at := p.at; at < p.at+p.n/p.width*p.stride; at += p.stride {
+		x, y, keep := j.x[at:][:len(mean)], j.y[at:][:len(mean)], j.keep[at:][:len(mean)]
+		for i, m := range mean {
+			s := (x[i] - m) * inverse[i]
 			y[i], keep[i] = s, s
 		}
 	}
@@ -146,7 +141,9 @@ func (l *standardScores) subtractMean(dy, dx []float32) {
 	l.run(scoresPass{do: (*standardScores).shift, dy: dy, dx: dx})
 }
 
-func (l *standardScores) leaveTotals(j *scoresPass, p channelPiece) { l.view.totals(p, j.dy) }
+func (l *standardScores) leaveTotals(j *scoresPass, p channelPiece) {
+	l.view.products(p, j.dy, j.dy)
+}
 
 func (l *standardScores) shift(j *scoresPass, p channelPiece) {
 	l.view.affine(p, nil, l.meanDY, j.dy, j.dx)
@@ -155,25 +152,16 @@ func (l *standardScores) shift(j *scoresPass, p channelPiece) {
 func (l *standardScores) leaveSums(j *scoresPass, p channelPiece) { l.view.products(p, j.dy, j.y) }
 
 func (l *standardScores) gradient(j *scoresPass, p channelPiece) {
-	if l.view.form == inRows {
-		dy := j.dy[p.at : p.at+p.n]
-		dx, y := j.dx[p.at:][:len(dy)], j.y[p.at:][:len(dy)]
-		mean, dot, inverse := l.meanDY[p.channel], l.meanDot[p.channel], l.inverse[p.channel]
-		for i, g := range dy {
-			dx[i] = (g - mean - y[i]*dot) * inverse
-		}
+	if l.view.form != inColumns {
+		mean, dot, inverse := l.view.lanes(l.meanDY, p), l.view.lanes(l.meanDot, p), l.view.lanes(l.inverse, p)
+		asm.StandardizeBackward(&mean, &dot, &inverse, j.y[p.at:p.at+p.n], j.dy[p.at:p.at+p.n], j.dx[p.at:p.at+p.n])
 		return
 	}
-	var mean, dot, inverse channelVector
-	l.view.vector(&mean, l.meanDY, p)
-	l.view.vector(&dot, l.meanDot, p)
-	l.view.vector(&inverse, l.inverse, p)
-	for at, left := p.at, p.n; left > 0; at, left = at+p.stride, left-p.width {
-		dy := j.dy[at : at+min(p.width, left)]
-		dx, y := j.dx[at:][:len(dy)], j.y[at:][:len(dy)]
-		mean, dot, inverse := mean[:len(dy)], dot[:len(dy)], inverse[:len(dy)]
-		for i, g := range dy {
-			dx[i] = (g - mean[i] - y[i]*dot[i]) * inverse[i]
+	mean, dot, inverse := l.meanDY[p.channel:][:p.width], l.meanDot[p.channel:][:p.width], l.inverse[p.channel:][:p.width]
+	for at := p.at; at < p.at+p.n/p.width*p.stride; at += p.stride {
+		y, dy, dx := j.y[at:][:len(mean)], j.dy[at:][:len(mean)], j.dx[at:][:len(mean)]
+		for i, m := range mean {
+			dx[i] = (dy[i] - m - float32(y[i]*dot[i])) * inverse[i]
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package layers
 
-import "crema/prototxt/caffepb"
+import (
+	"crema/asm"
+	"crema/prototxt/caffepb"
+)
 
 func init() {
 	Register(Type{
@@ -11,7 +14,7 @@ func init() {
 	})
 }
 
-// swish computes y = x·sigmoid(beta·x) (Caffe's swish_layer.cpp), also in place.
+// swish computes y = x·asm.Sigmoid(beta·x) (Caffe's swish_layer.cpp), also in place.
 // Fields of swish_param:
 //
 //	beta (1)
@@ -27,13 +30,13 @@ func newSwish(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
 	return l, nil
 }
 
-// sigmoids computes s = sigmoid(beta·x).
+// sigmoids computes s = asm.Sigmoid(beta·x).
 func (l *swish) sigmoids(x, s []float32) {
 	s = s[:len(x)]
 	for i, v := range x {
 		s[i] = l.beta * v
 	}
-	sigmoid(s, s)
+	asm.Sigmoid(s, s)
 }
 
 func (l *swish) values(x, y []float32) {
@@ -48,7 +51,7 @@ func (l *swish) values(x, y []float32) {
 	}
 }
 
-// gradient: dx = dy·s·(1 + beta·x·(1 − s)) with s = sigmoid(beta·x).
+// gradient: dx = dy·s·(1 + beta·x·(1 − s)) with s = asm.Sigmoid(beta·x).
 func (l *swish) gradient(x, _, dy, dx []float32) {
 	var sigmoids [expRun]float32
 	for len(x) > 0 {
