@@ -25,10 +25,8 @@ type Classifier struct {
 	// Classes is the number of scores of a picture.
 	Classes int
 
-	net    *graph.Net
-	in     *tensor.Blob
-	out    *tensor.Blob
-	buffer []float32
+	net     *graph.Net
+	in, out *tensor.Blob
 }
 
 // ErrNotClassifier is wrapped by errors of New about nets that have no picture

@@ -1,11 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -86,17 +87,8 @@ func runClassify(args []string, s stdio) (err error) {
 // loadDeploy builds the net of -model for use: a net for training is changed to
 // one that takes pictures, and its transform_param returned.
 func (r *runEnv) loadDeploy(f *netFlags, shapes map[string][]int) (*graph.Net, *caffepb.TransformationParameter, error) {
-	r.useCPU(f.gpu, nil)
-	np, src, err := prototxt.ReadNetPos(f.model)
+	np, src, err := r.readNet(f, caffepb.Phase_TEST)
 	if err != nil {
-		return nil, nil, err
-	}
-	src.Notes.Log(r.log.Logger, f.model)
-	graph.SetState(np, caffepb.Phase_TEST, f.level, splitList(f.stage))
-	if err := r.sets.ApplyNet(np); err != nil {
-		return nil, nil, err
-	}
-	if err := r.sets.Unused(); err != nil {
 		return nil, nil, err
 	}
 	deploy, tp, notes, err := infer.Deploy(np)
@@ -116,20 +108,20 @@ func (r *runEnv) loadDeploy(f *netFlags, shapes map[string][]int) (*graph.Net, *
 			r.log.Warn(n)
 		}
 	}
-	o := graph.Options{ResolvePath: r.roots.Resolve, Dir: filepath.Dir(f.model)}
-	if f.log.v > 0 { // what it is made of is not what was asked for
-		o.Log = r.log.Logger
+	log := r.log.Logger
+	if f.log.v == 0 { // what the net is made of is not what was asked for
+		log = slog.New(warnings{log.Handler()})
 	}
-	net, err := graph.New(deploy, o)
-	if err != nil {
-		return nil, nil, graph.Locate(src, err)
-	}
-	for _, w := range splitList(f.weights) {
-		if err := net.LoadWeights(r.roots.Resolve(w)); err != nil {
-			return nil, nil, errors.Join(err, net.Close())
-		}
-	}
-	return net, tp, nil
+	net, err := r.buildNet(f, deploy, src, graph.Options{Log: log})
+	return net, tp, err
+}
+
+// warnings drops what is of a lower level.
+type warnings struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && w.Handler.Enabled(ctx, l)
 }
 
 // readLabels reads the lines of a file, without empty ones at its end.

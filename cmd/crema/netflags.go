@@ -227,20 +227,32 @@ func (r *runEnv) useCPU(gpu string, sp *caffepb.SolverParameter) {
 
 // loadNet builds the net of -model, with -set applied, and loads -weights.
 func (r *runEnv) loadNet(f *netFlags, phase caffepb.Phase, seed uint64) (*graph.Net, error) {
+	np, src, err := r.readNet(f, phase)
+	if err != nil {
+		return nil, err
+	}
+	return r.buildNet(f, np, src, graph.Options{Seed: seed, Log: r.log.Logger})
+}
+
+// readNet reads the net of -model and applies -set.
+func (r *runEnv) readNet(f *netFlags, phase caffepb.Phase) (*caffepb.NetParameter, *prototxt.Source, error) {
 	r.useCPU(f.gpu, nil)
 	np, src, err := prototxt.ReadNetPos(f.model)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	src.Notes.Log(r.log.Logger, f.model)
 	graph.SetState(np, phase, f.level, splitList(f.stage))
 	if err := r.sets.ApplyNet(np); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := r.sets.Unused(); err != nil {
-		return nil, err
-	}
-	net, err := graph.New(np, graph.Options{Seed: seed, Log: r.log.Logger, ResolvePath: r.roots.Resolve, Dir: filepath.Dir(f.model)})
+	return np, src, r.sets.Unused()
+}
+
+// buildNet builds a net that was read from -model and loads -weights.
+func (r *runEnv) buildNet(f *netFlags, np *caffepb.NetParameter, src *prototxt.Source, o graph.Options) (*graph.Net, error) {
+	o.ResolvePath, o.Dir = r.roots.Resolve, filepath.Dir(f.model)
+	net, err := graph.New(np, o)
 	if err != nil {
 		return nil, graph.Locate(src, err)
 	}
