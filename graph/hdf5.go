@@ -3,13 +3,11 @@ package graph
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 
 	"crema/hdf5"
-	"crema/internal/atomicfile"
 )
 
 // isHDF5Name reports whether a path is of those whose files are HDF5 when they
@@ -69,11 +67,11 @@ func (n *Net) CheckHDF5() (warning string, err error) {
 	return warning, nil
 }
 
-// saveHDF5 writes all layers to a .caffemodel.h5 file (Net::ToHDF5): a group
+// buildHDF5 makes a .caffemodel.h5 file of all layers (Net::ToHDF5): a group
 // for each in data, with the parameters that it owns, and with withDiff one in
 // diff, with the gradients of all.
-func (n *Net) saveHDF5(path string, withDiff bool) error {
-	var b hdf5.Builder
+func (n *Net) buildHDF5(withDiff bool) (*hdf5.Builder, error) {
+	b := &hdf5.Builder{}
 	b.Group("data")
 	if withDiff {
 		b.Group("diff")
@@ -82,19 +80,16 @@ func (n *Net) saveHDF5(path string, withDiff bool) error {
 		if l.added {
 			continue
 		}
-		if err := n.addHDF5(&b, "data", l); err != nil {
-			return err
+		if err := n.addHDF5(b, "data", l); err != nil {
+			return nil, err
 		}
 		if withDiff {
-			if err := n.addHDF5(&b, "diff", l); err != nil {
-				return err
+			if err := n.addHDF5(b, "diff", l); err != nil {
+				return nil, err
 			}
 		}
 	}
-	return atomicfile.Write(path, func(w io.Writer) error {
-		_, err := b.WriteTo(w)
-		return err
-	})
+	return b, nil
 }
 
 // addHDF5 adds the group of a layer in data or diff.

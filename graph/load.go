@@ -9,6 +9,7 @@ import (
 
 	"crema/hdf5"
 	"crema/internal/glog"
+	"crema/internal/seal"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
@@ -119,6 +120,9 @@ func (l *loading) file(path string) error {
 func openSource(path string) (*weightsSource, error) {
 	is, err := hdf5.Is(path)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := seal.Check(path); err != nil {
 		return nil, err
 	}
 	if !is {

@@ -6,7 +6,7 @@ import (
 	"io"
 	"math"
 
-	"crema/internal/atomicfile"
+	"crema/internal/seal"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
 
@@ -19,10 +19,26 @@ import (
 // with gradients if withDiff. The file appears whole or not at all; values are
 // streamed, so no second copy is made in memory.
 func (n *Net) SaveWeights(path string, withDiff bool) error {
+	_, err := n.SaveWeightsSum(path, withDiff)
+	return err
+}
+
+// SaveWeightsSum is SaveWeights that returns the checksum with which the file
+// ends. Loading it finds any damage by that.
+func (n *Net) SaveWeightsSum(path string, withDiff bool) (sum uint64, err error) {
+	write, format := func(w io.Writer) error { return n.writeProto(w, withDiff) }, seal.Proto
 	if isHDF5Name(path) {
-		return n.saveHDF5(path, withDiff)
+		b, err := n.buildHDF5(withDiff)
+		if err != nil {
+			return 0, err
+		}
+		write, format = func(w io.Writer) error {
+			_, err := b.WriteTo(w)
+			return err
+		}, seal.HDF5
 	}
-	return atomicfile.Write(path, func(w io.Writer) error { return n.writeProto(w, withDiff) })
+	s, err := seal.Write(path, format, 0, write)
+	return s.Sum, err
 }
 
 // Field numbers of caffe.proto that the streaming writers use.

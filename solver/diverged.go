@@ -63,9 +63,7 @@ func (s *Solver) begin() error {
 		return nil
 	}
 	if s.o.OnNaN == OnNaNRollback && len(s.good) == 0 {
-		if err := s.Snapshot(); err != nil {
-			return err
-		}
+		s.trySnapshot()
 	}
 	s.trainStart = s.net.Cursors()
 	return nil
@@ -136,7 +134,7 @@ func (s *Solver) firstBad() string {
 // some parameters have made the iteration's step within the backward pass, so
 // that the state before it is gone.
 func (s *Solver) diverged(what string, stepped bool) error {
-	if s.o.OnNaN == OnNaNRollback && s.rollbacks < maxRollbacks {
+	if s.o.OnNaN == OnNaNRollback && s.rollbacks < maxRollbacks && len(s.good) > 0 {
 		return s.rollback(what)
 	}
 	err := fmt.Errorf("%w: %s", ErrDiverged, what)
@@ -164,14 +162,14 @@ func (s *Solver) rollback(what string) error {
 	to := &s.good[len(s.good)-1]
 	to.used = true
 	glog.Errorf(s.log, "Iteration %d: %s", s.iter, what)
-	state, err := readState(to.path)
+	state, sealed, err := readState(to.path)
 	if err != nil {
 		return err
 	}
 	// The snapshot may have been taken with a higher rate than the last try.
 	scale := s.rateScale * rollbackScale
 	s.losses, s.smoothed = nil, 0
-	if err := s.restore(to.path, state); err != nil {
+	if err := s.restore(to.path, state, sealed); err != nil {
 		return err
 	}
 	s.rateScale = scale

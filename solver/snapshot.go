@@ -4,14 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"crema/graph"
 	"crema/hdf5"
-	"crema/internal/atomicfile"
 	"crema/internal/glog"
+	"crema/internal/seal"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
@@ -22,7 +19,8 @@ import (
 // Snapshot writes PREFIX_iter_N.caffemodel and then PREFIX_iter_N.solverstate,
 // each to a temporary name, synced, renamed: a .solverstate that is there is
 // whole and so is its .caffemodel. With snapshot_format HDF5 their names end in
-// .h5.
+// .h5. Both end with a checksum, and the state's seal names that of its weights
+// (internal/seal). Old snapshots go as Options.Keep says.
 func (s *Solver) Snapshot() error {
 	base := fmt.Sprintf("%s_iter_%d", s.prefix, s.iter)
 	model, state := base+".caffemodel", base+".solverstate"
@@ -32,17 +30,48 @@ func (s *Solver) Snapshot() error {
 	} else {
 		glog.Infof(s.log, "Snapshotting to binary proto file %s", model)
 	}
-	if err := s.net.SaveWeights(model, s.p.GetSnapshotDiff()); err != nil {
+	sum, err := s.net.SaveWeightsSum(model, s.p.GetSnapshotDiff())
+	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
-	if err := s.saveState(model, state); err != nil {
+	if err := s.saveState(model, state, sum); err != nil {
 		return err
 	}
 	s.good = append(s.good, goodState{path: state})
+	s.unsaved = nil
+	s.prune()
 	if f := s.o.Watch.Snapshotted; f != nil {
 		f(s.iter, model, state)
 	}
 	return nil
+}
+
+// trySnapshot is Snapshot within a run, which a full disk must not end: a failure
+// is said loudly and remembered until a snapshot succeeds.
+func (s *Solver) trySnapshot() {
+	if err := s.Snapshot(); err != nil {
+		s.unsaved = err
+		glog.Errorf(s.log, "Iteration %d could not be kept: %v. Training goes on and tries again with the next snapshot and at the end; the last that was written is %s", s.iter, err, s.lastGood())
+	}
+}
+
+// Unsaved returns why the last snapshot could not be written, or nil.
+func (s *Solver) Unsaved() error { return s.unsaved }
+
+// lastUnsaved is the error of a run whose last snapshot could not be written.
+func (s *Solver) lastUnsaved() error {
+	if s.unsaved == nil {
+		return nil
+	}
+	return fmt.Errorf("the last snapshot could not be written: %w", s.unsaved)
+}
+
+// lastGood names the last snapshot.
+func (s *Solver) lastGood() string {
+	if n := len(s.good); n > 0 {
+		return s.good[n-1].path
+	}
+	return "none"
 }
 
 // asHDF5 reports whether snapshots are HDF5 files.
@@ -77,11 +106,11 @@ func (s *Solver) resumeState() *caffepb.ResumeState {
 	return r
 }
 
-// saveState writes the .solverstate of the weights file model; histories are
-// streamed, so no second copy is made in memory.
-func (s *Solver) saveState(model, state string) error {
+// saveState writes the .solverstate of the weights file model, which has the
+// checksum sum; histories are streamed, so no second copy is made in memory.
+func (s *Solver) saveState(model, state string, sum uint64) error {
 	if s.asHDF5() {
-		return s.saveStateHDF5(model, state)
+		return s.saveStateHDF5(model, state, sum)
 	}
 	glog.Infof(s.log, "Snapshotting solver state to binary proto file %s", state)
 	head, err := proto.Marshal(&caffepb.SolverState{
@@ -96,7 +125,7 @@ func (s *Solver) saveState(model, state string) error {
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
-	err = atomicfile.Write(state, func(w io.Writer) error {
+	_, err = seal.Write(state, seal.Proto, sum, func(w io.Writer) error {
 		if _, err := w.Write(head); err != nil {
 			return err
 		}
@@ -115,8 +144,21 @@ func (s *Solver) saveState(model, state string) error {
 }
 
 // readState reads a .solverstate or .solverstate.h5 file, told apart by what is
-// in it. The latter's histories stay in the file until restore.
-func readState(path string) (*caffepb.SolverState, error) {
+// in it, and its seal, nil if it has none. The latter's histories stay in the
+// file until restore. The error of a damaged one says which older is whole.
+func readState(path string) (*caffepb.SolverState, *seal.Seal, error) {
+	sealed, err := seal.Check(path)
+	if errors.Is(err, seal.ErrDamaged) {
+		return nil, nil, instead(path, err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := parseState(path)
+	return st, sealed, err
+}
+
+func parseState(path string) (*caffepb.SolverState, error) {
 	if is, err := hdf5.Is(path); err != nil {
 		return nil, err
 	} else if is {
@@ -134,9 +176,9 @@ func readState(path string) (*caffepb.SolverState, error) {
 
 // restore continues from the state read from path, Caffe's or ours: iteration,
 // step, momentum and weights, and for ours also data positions and the loss
-// window (SGDSolver::RestoreSolverStateFromBinaryProto). Weights whose path no
-// longer exists are looked for beside the state.
-func (s *Solver) restore(path string, st *caffepb.SolverState) error {
+// window (SGDSolver::RestoreSolverStateFromBinaryProto). Weights that are not
+// those that were written with the state are refused.
+func (s *Solver) restore(path string, st *caffepb.SolverState, sealed *seal.Seal) error {
 	restore := func() error { return s.restoreHistory(path, st) }
 	if is, err := hdf5.Is(path); err != nil {
 		return err
@@ -150,6 +192,9 @@ func (s *Solver) restore(path string, st *caffepb.SolverState) error {
 		model, err := s.findWeights(path, st.GetLearnedNet())
 		if err != nil {
 			return err
+		}
+		if err := checkBelongs(path, sealed, model); err != nil {
+			return instead(path, err)
 		}
 		if err := s.net.LoadWeights(model); err != nil {
 			return err
@@ -210,21 +255,4 @@ func (s *Solver) restoreExact(path string, r *caffepb.ResumeState) error {
 		}
 	}
 	return nil
-}
-
-// findWeights returns the weights file a state names: as it is named, or, if
-// there is none of that name, the file of the same base name beside the state.
-func (s *Solver) findWeights(state, name string) (string, error) {
-	first := s.resolve(name)
-	if _, err := os.Stat(first); err == nil {
-		return first, nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	beside := filepath.Join(filepath.Dir(state), filepath.Base(name))
-	if _, err := os.Stat(beside); err != nil {
-		return "", fmt.Errorf("%s: its weights are neither at %s nor at %s", state, first, beside)
-	}
-	glog.Infof(s.log, "%s is not there; using %s beside the state", name, beside)
-	return beside, nil
 }

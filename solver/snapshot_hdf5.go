@@ -8,8 +8,8 @@ import (
 	"strconv"
 
 	"crema/hdf5"
-	"crema/internal/atomicfile"
 	"crema/internal/glog"
+	"crema/internal/seal"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
 
@@ -28,7 +28,7 @@ const (
 )
 
 // saveStateHDF5 is saveState in the HDF5 format.
-func (s *Solver) saveStateHDF5(model, state string) error {
+func (s *Solver) saveStateHDF5(model, state string, sum uint64) error {
 	glog.Infof(s.log, "Snapshotting solver state to HDF5 file %s", state)
 	resume, err := proto.Marshal(s.resumeState())
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *Solver) saveStateHDF5(model, state string) error {
 		b.Floats(h.Shape(), h.Values(), h5History, strconv.Itoa(i))
 	}
 	b.Bytes(resume, h5Resume)
-	err = atomicfile.Write(state, func(w io.Writer) error {
+	_, err = seal.Write(state, seal.HDF5, sum, func(w io.Writer) error {
 		_, err := b.WriteTo(w)
 		return err
 	})

@@ -14,6 +14,7 @@ import (
 
 	"crema/graph"
 	"crema/internal/glog"
+	"crema/internal/seal"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
@@ -54,9 +55,12 @@ type Options struct {
 	// snapshot_prefix is not set.
 	File string
 	// Snapshot is the path of a .solverstate or .solverstate.h5 to resume from,
-	// Caffe's or ours;
-	// the solver's weights field is then not used.
+	// Caffe's or ours, or SnapshotAuto; the solver's weights field is then not
+	// used.
 	Snapshot string
+	// Keep is how many snapshots of the prefix are kept; older ones are removed
+	// after each. 0 is all.
+	Keep int
 	// Log receives Caffe's log sentences; nil drops them.
 	Log *slog.Logger
 	// ResolvePath maps paths of the prototxt files (net, weights, sources,
@@ -153,6 +157,7 @@ type Solver struct {
 	rateScale  float32     // of all learning rates, after rollbacks
 	rollbacks  int         // so far
 	good       []goodState // snapshots, the oldest first
+	unsaved    error       // why the last snapshot could not be written
 	// floors counts the labels at the floor of each loss, by its layer's name.
 	floors map[string]floorCount
 }
@@ -182,10 +187,17 @@ func New(sp *caffepb.SolverParameter, o Options) (_ *Solver, err error) {
 	if err := s.setPrefix(); err != nil {
 		return nil, err
 	}
+	s.clean()
+	if o.Snapshot == SnapshotAuto {
+		if o.Snapshot, err = s.findAuto(); err != nil {
+			return nil, err
+		}
+	}
 	var state *caffepb.SolverState
+	var sealed *seal.Seal
 	if o.Snapshot != "" {
 		sp.Weights = nil
-		if state, err = readState(o.Snapshot); err != nil {
+		if state, sealed, err = readState(o.Snapshot); err != nil {
 			return nil, err
 		}
 	}
@@ -220,7 +232,7 @@ func New(sp *caffepb.SolverParameter, o Options) (_ *Solver, err error) {
 	glog.Infof(s.log, "Solver scaffolding done.")
 	if state != nil {
 		glog.Infof(s.log, "Resuming from %s", o.Snapshot)
-		if err := s.restore(o.Snapshot, state); err != nil {
+		if err := s.restore(o.Snapshot, state, sealed); err != nil {
 			return nil, err
 		}
 		s.good = append(s.good, goodState{path: o.Snapshot})
@@ -505,7 +517,8 @@ func (s *Solver) action() Action {
 
 // Solve trains until max_iter or until asked to stop, tests, displays and
 // snapshots on the way, and at the end as Caffe does (Solver::Solve). It
-// returns nil when stopped.
+// returns nil when stopped. A snapshot that cannot be written does not end it; if
+// that is so of the last one too, it is the error in the end.
 func (s *Solver) Solve() error {
 	glog.Infof(s.log, "Solving %s", s.net.Name)
 	glog.Infof(s.log, "Learning Rate Policy: %s", s.p.GetLrPolicy())
@@ -515,10 +528,8 @@ func (s *Solver) Solve() error {
 		return err
 	}
 	every := int(s.p.GetSnapshot())
-	if s.p.GetSnapshotAfterTrain() && (every == 0 || s.iter%every != 0) {
-		if err := s.Snapshot(); err != nil {
-			return err
-		}
+	if s.unsaved != nil || s.p.GetSnapshotAfterTrain() && (every == 0 || s.iter%every != 0) {
+		s.trySnapshot()
 	}
 	s.testStart = nil
 	waited = s.net.Waited() - waited
@@ -527,7 +538,7 @@ func (s *Solver) Solve() error {
 	}
 	if s.stop {
 		glog.Infof(s.log, "Optimization stopped early.")
-		return nil
+		return s.lastUnsaved()
 	}
 	if d := int(s.p.GetDisplay()); d > 0 && s.iter%d == 0 {
 		loss, err := s.net.Forward()
@@ -543,11 +554,11 @@ func (s *Solver) Solve() error {
 		}
 	}
 	glog.Infof(s.log, "Optimization Done.")
-	return nil
+	return s.lastUnsaved()
 }
 
 // Step makes n iterations, with the tests, displays and snapshots that fall
-// due (Solver::Step).
+// due (Solver::Step). Unsaved tells of a snapshot that could not be written.
 func (s *Solver) Step(n int) error { return s.step(n) }
 
 func (s *Solver) step(n int) error {
@@ -629,9 +640,7 @@ func (s *Solver) step(n int) error {
 		}
 		request := s.action()
 		if (p.GetSnapshot() > 0 && s.iter%int(p.GetSnapshot()) == 0) || request == ActionSnapshot {
-			if err := s.Snapshot(); err != nil {
-				return err
-			}
+			s.trySnapshot()
 		}
 		if request == ActionStop {
 			s.stop = true
@@ -716,9 +725,7 @@ func (s *Solver) test(i int) error {
 			if s.stop = a == ActionStop; s.stop {
 				break // it may be asked for again and again
 			}
-			if err := s.Snapshot(); err != nil {
-				return err
-			}
+			s.trySnapshot()
 		}
 		if s.stop {
 			glog.Infof(s.log, "Test interrupted.")

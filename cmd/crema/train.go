@@ -32,7 +32,8 @@ func runTrain(args []string, s stdio) (err error) {
 	fs := newFlags("train", "", s)
 	f := addRunFlags(fs)
 	file := fs.String("solver", "", "the solver, a prototxt `file`")
-	snapshot := fs.String("snapshot", "", "resume from this .solverstate or .solverstate.h5 `file`")
+	snapshot := fs.String("snapshot", "", "resume from this .solverstate or .solverstate.h5 `file`; auto: from the newest of the solver's prefix that is whole, or begin anew if there is none")
+	keep := fs.Int("keep", 0, "keep the newest `N` snapshots and remove older ones; 0 keeps all")
 	sigint := fs.String("sigint_effect", "stop", "what SIGINT and SIGTERM do: stop (again: end at once), snapshot or none")
 	onNaN := fs.String("on-nan", "stop", "what to do when a loss is NaN, infinite or at its floor: stop (after a snapshot), continue (as caffe) or rollback (to the last snapshot, with a tenth of the rate)")
 	sighup := fs.String("sighup_effect", "snapshot", "what SIGHUP does: stop, snapshot or none")
@@ -46,7 +47,10 @@ func runTrain(args []string, s stdio) (err error) {
 	if err := need(fs, "solver"); err != nil {
 		return err
 	}
-	if *snapshot != "" && f.weights != "" {
+	if *keep < 0 {
+		return usageError{fmt.Errorf("-keep=%d: must not be negative", *keep)}
+	}
+	if *snapshot != "" && *snapshot != solver.SnapshotAuto && f.weights != "" {
 		return usageError{errors.New("give -snapshot to resume training or -weights to finetune, not both")}
 	}
 	onInt, err := parseEffect("sigint_effect", *sigint)
@@ -78,7 +82,7 @@ func runTrain(args []string, s stdio) (err error) {
 	defer sig.Close()
 	var bar *progress
 	o := solver.Options{
-		File: *file, Snapshot: *snapshot, Log: r.log.Logger, ResolvePath: r.roots.Resolve, Load: r.load, EditNet: r.sets.ApplyNet,
+		File: *file, Snapshot: *snapshot, Keep: *keep, Log: r.log.Logger, ResolvePath: r.roots.Resolve, Load: r.load, EditNet: r.sets.ApplyNet,
 		Action: sig.poll, OnNaN: nan,
 		OnIteration: func(p solver.Progress) {
 			bar.update(p.Iter, p.Smoothed, p.Images, p.Seconds)

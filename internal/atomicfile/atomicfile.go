@@ -11,14 +11,18 @@ import (
 	"path/filepath"
 )
 
+// temporary is in the names of the files while they are written.
+const temporary = ".tmp"
+
 // Write calls f with a buffered writer and moves what it wrote to path. If f
 // or any step fails, path is as it was and no temporary file stays.
 func Write(path string, f func(w io.Writer) error) (err error) {
 	dir := filepath.Dir(path)
-	t, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp*")
+	t, err := os.CreateTemp(dir, "."+filepath.Base(path)+temporary+"*")
 	if err != nil {
 		return err
 	}
+	lock(t) // for Clean; until it is closed
 	defer func() {
 		if err != nil {
 			t.Close()
