@@ -38,6 +38,9 @@ type Options struct {
 	// name of another net instead of having their own (Caffe's
 	// ShareTrainedLayersWith).
 	ShareParams *Net
+	// SharedGradients computes gradients of parameters that are frozen by the
+	// lr_mult of another layer that shares them, as Caffe does.
+	SharedGradients bool
 	// NoFill leaves parameters without values, and so without memory: for a net
 	// of which only the shapes are asked.
 	NoFill bool
@@ -213,6 +216,7 @@ func New(np *caffepb.NetParameter, o Options) (_ *Net, err error) {
 			return nil, n.named(&LayerError{Index: index[i], Layer: l.GetName(), Type: l.GetType(), Err: err})
 		}
 	}
+	b.settleSharing()
 	b.pruneBackward()
 	if np.GetForceBackward() {
 		b.forceBackward()
@@ -480,69 +484,6 @@ func (b *builder) shareParam(own owner, blob *tensor.Blob, spec *caffepb.ParamSp
 	blob.ShareData(theirs)
 	blob.ShareDiff(theirs)
 	return nil
-}
-
-// pruneBackward goes through the net from its end and switches off backward
-// passes that do not lead from a loss or that nobody wants.
-func (b *builder) pruneBackward() {
-	underLoss, skip := map[int]bool{}, map[int]bool{}
-	for i := len(b.nodes) - 1; i >= 0; i-- {
-		n := b.nodes[i]
-		contributes, skipAll := false, true
-		for j, id := range n.topIDs {
-			if n.LossWeights[j] != 0 || underLoss[id] {
-				contributes = true
-			}
-			if !skip[id] {
-				skipAll = false
-			}
-		}
-		if n.NeedBackward && skipAll {
-			n.NeedBackward = false
-			clear(n.PropagateDown)
-		}
-		if !contributes {
-			n.NeedBackward = false
-		}
-		if n.NeedBackward {
-			glog.Infof(b.log, "%s needs backward computation.", n.Name)
-		} else {
-			glog.Infof(b.log, "%s does not need backward computation.", n.Name)
-			// Then it need not keep what only Backward reads.
-			for i := range n.Layer.Params() {
-				n.Layer.SetParamPropagateDown(i, false)
-			}
-		}
-		for j, id := range n.bottomIDs {
-			if contributes {
-				underLoss[id] = true
-			} else {
-				n.PropagateDown[j] = false
-			}
-			if !n.PropagateDown[j] {
-				skip[id] = true
-			}
-		}
-	}
-}
-
-// forceBackward computes gradients everywhere a layer can.
-func (b *builder) forceBackward() {
-	for _, n := range b.nodes {
-		t, err := layers.Lookup(n.Type)
-		if err != nil || t.NoBackward {
-			continue
-		}
-		n.NeedBackward = true
-		for j := range n.PropagateDown {
-			if !slices.Contains(t.NoForceBackward, j) && !slices.Contains(t.NoForceBackward, j-len(n.PropagateDown)) {
-				n.PropagateDown[j] = true
-			}
-		}
-		for i := range n.Layer.Params() {
-			n.Layer.SetParamPropagateDown(i, true)
-		}
-	}
 }
 
 // reshape lets the layer shape its tops and puts the loss weights into the

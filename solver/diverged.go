@@ -103,7 +103,7 @@ func (s *Solver) badGradient() string {
 	params := s.net.Params()
 	for i := len(params) - 1; i >= 0; i-- {
 		p := params[i]
-		if s.fused[i] || allFinite(p.Blob.Diff()) {
+		if s.fused[i] || s.passedBy(i) || allFinite(p.Blob.Diff()) {
 			continue
 		}
 		return fmt.Sprintf("the gradient of parameter %s of layer %q is not finite", p.Name, p.Layer)

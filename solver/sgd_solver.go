@@ -244,8 +244,10 @@ func (s *Solver) clipFactor() float32 {
 		return 1
 	}
 	var sum float64
-	for _, p := range s.net.Params() {
-		sum += sumsq(p.Blob.Diff())
+	for i, p := range s.net.Params() {
+		if !s.passedBy(i) {
+			sum += sumsq(p.Blob.Diff())
+		}
 	}
 	norm := float32(math.Sqrt(sum))
 	if !(norm > limit) {
@@ -306,6 +308,9 @@ func (s *Solver) prepare(gradients bool) {
 	if s.fused == nil {
 		s.fused = make([]bool, len(params))
 	}
+	if s.frozen == nil {
+		s.findFrozen()
+	}
 	fuse := s.canFuse(gradients)
 	for i, lp := range params {
 		l, ok := lp.Owner.Layer.(layers.Updater)
@@ -313,7 +318,7 @@ func (s *Solver) prepare(gradients bool) {
 		if s.fused[i] {
 			l.SetUpdate(lp.Index, layers.Update{Rate: s.rate * lp.LRMult, Decay: s.p.GetWeightDecay() * lp.DecayMult,
 				Momentum: s.p.GetMomentum(), History: s.history[i].Data()})
-		} else {
+		} else if !s.passedBy(i) {
 			clear(lp.Blob.Diff())
 		}
 	}
@@ -341,8 +346,9 @@ func (s *Solver) applyUpdate(display bool) {
 		u.adam = float32(math.Sqrt(1-math.Pow(float64(u.momentum2), t)) / (1 - math.Pow(float64(u.momentum), t)))
 	}
 	params := s.net.Params()
+	debug := display && p.GetDebugInfo()
 	for i, lp := range params {
-		if s.fused[i] {
+		if s.fused[i] || s.passedBy(i) && !debug {
 			continue
 		}
 		u.rate = rate * lp.LRMult
@@ -358,7 +364,6 @@ func (s *Solver) applyUpdate(display bool) {
 		if s.rule.histories > 1 {
 			h2 = s.history[len(params)+i].Data()
 		}
-		debug := display && p.GetDebugInfo()
 		u.drop = !debug && !p.GetSnapshotDiff()
 		var before float32
 		if debug {

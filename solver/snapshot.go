@@ -200,6 +200,7 @@ func (s *Solver) restore(path string, st *caffepb.SolverState, sealed *seal.Seal
 			return err
 		}
 	}
+	s.frozen = nil // the histories may be others
 	s.iter = int(st.GetIter())
 	s.currentStep = int(st.GetCurrentStep())
 	glog.Infof(s.log, "SGDSolver: restoring history")

@@ -138,6 +138,7 @@ type Solver struct {
 	rate        float32
 	moved       bool      // the multistep policy took a step in this iteration
 	fused       []bool    // parameters that the backward pass updates in this iteration
+	frozen      []bool    // parameters that nothing changes; nil until it is found out
 	losses      []float32 // ring of the last average_loss losses
 	smoothed    float32
 	windowStart int // iteration the ring began at
@@ -229,6 +230,7 @@ func New(sp *caffepb.SolverParameter, o Options) (_ *Solver, err error) {
 		return nil, err
 	}
 	s.newHistory()
+	s.logFrozen()
 	glog.Infof(s.log, "Solver scaffolding done.")
 	if state != nil {
 		glog.Infof(s.log, "Resuming from %s", o.Snapshot)
@@ -393,7 +395,9 @@ func (s *Solver) initTrainNet() error {
 		return err
 	}
 	mergeState(np, caffepb.Phase_TRAIN, p.TrainState)
-	s.net, err = graph.New(np, graph.Options{Seed: s.seed, Log: s.log, ResolvePath: s.o.ResolvePath, Dir: s.dir(src)})
+	// Gradients that nothing else uses count in the norm of all, and are logged.
+	all := p.GetClipGradients() >= 0 || p.GetDebugInfo()
+	s.net, err = graph.New(np, graph.Options{Seed: s.seed, SharedGradients: all, Log: s.log, ResolvePath: s.o.ResolvePath, Dir: s.dir(src)})
 	if err != nil {
 		return where(src, err)
 	}
