@@ -1,9 +1,7 @@
 package solver_test
 
 import (
-	"bytes"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -91,24 +89,8 @@ func TestFrozen(t *testing.T) {
 					t.Errorf("parameter %s of %q: gradients in memory: %v", p.Name, p.Layer, p.Blob.HasDiff())
 				}
 			}
-			for _, ext := range []string{"_iter_6.caffemodel", "_iter_6.solverstate"} {
-				a, err := os.ReadFile(filepath.Join(dir, "quick"+ext))
-				if err != nil {
-					t.Fatal(err)
-				}
-				b, err := os.ReadFile(filepath.Join(dir, "slow"+ext))
-				if err != nil {
-					t.Fatal(err)
-				}
-				// The state names its weights file.
-				a, b = bytes.ReplaceAll(a, []byte("quick_"), nil), bytes.ReplaceAll(b, []byte("slow_"), nil)
-				if i := bytes.Index(a, []byte(dir)); i > 1 {
-					a, b = a[i:], b[bytes.Index(b, []byte(dir)):]
-				}
-				if !bytes.Equal(a, b) {
-					t.Errorf("%s differs", ext)
-				}
-			}
+			sameFile(t, "weights", filepath.Join(dir, "quick_iter_6.caffemodel"), filepath.Join(dir, "slow_iter_6.caffemodel"))
+			sameState(t, filepath.Join(dir, "quick_iter_6.solverstate"), filepath.Join(dir, "slow_iter_6.solverstate"))
 		})
 	}
 }
