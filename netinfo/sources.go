@@ -11,7 +11,6 @@ import (
 	"crema/data"
 	"crema/graph"
 	"crema/hdf5"
-	"crema/prototxt"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
 
@@ -135,7 +134,7 @@ func sourceShapes(l *caffepb.LayerParameter, o *SourceOptions) (shapes [][]int, 
 	case "HDF5Data":
 		shapes, err := hdf5Shapes(l, o.ResolvePath)
 		if err != nil {
-			return nil, "", errNotHere(l, err)
+			return nil, "", errNotHere(l, l.GetHdf5DataParam().GetBatchSize(), err)
 		}
 		return shapes, "", nil
 	}
@@ -185,12 +184,12 @@ func hdf5Shapes(l *caffepb.LayerParameter, resolve func(string) string) ([][]int
 }
 
 // errNotHere says how to give a shape that cannot be read.
-func errNotHere(l *caffepb.LayerParameter, cause error) error {
+func errNotHere(l *caffepb.LayerParameter, batch uint32, cause error) error {
 	var flags []string
 	for i, t := range l.Top {
-		shape := "10x3x224x224"
+		shape := fmt.Sprintf("%dx3x224x224", batch)
 		if i > 0 {
-			shape = "10"
+			shape = fmt.Sprint(batch)
 		}
 		flags = append(flags, "-shape "+t+"="+shape)
 	}
@@ -234,9 +233,18 @@ func pictureShape(l *caffepb.LayerParameter, o *SourceOptions) (shape []int, not
 	if batch == 0 || int64(batch) > tensor.MaxCount {
 		return nil, "", fmt.Errorf("batch_size must be positive, not %d", batch)
 	}
+	if p.h == 0 {
+		// All records are as large as their mean.
+		if m := meanSize(t, o); m.h > 0 {
+			if p.c == 0 {
+				p.c = m.c
+			}
+			p.h, p.w, err = m.h, m.w, nil
+		}
+	}
 	if crop := int(t.GetCropSize()); crop > 0 {
 		if p.c == 0 {
-			p.c = guessChannels(t, o)
+			p.c = guessChannels(t)
 			note = fmt.Sprintf("assumed pictures of %d channels: its source %s cannot be read (%v)", p.c, source, reason(err))
 		}
 		p.h, p.w, err = crop, crop, nil
@@ -245,7 +253,7 @@ func pictureShape(l *caffepb.LayerParameter, o *SourceOptions) (shape []int, not
 		err = errors.New("no crop_size is given")
 	}
 	if err != nil {
-		return nil, "", errNotHere(l, err)
+		return nil, "", errNotHere(l, batch, err)
 	}
 	return []int{int(batch), p.c, p.h, p.w}, note, nil
 }
@@ -259,23 +267,27 @@ func reason(err error) error {
 	return err
 }
 
-// guessChannels returns as many channels as the mean has, or 3.
-func guessChannels(t *caffepb.TransformationParameter, o *SourceOptions) int {
+// guessChannels returns as many channels as there are mean values, or 3.
+func guessChannels(t *caffepb.TransformationParameter) int {
 	if t.GetForceGray() {
 		return 1
 	}
 	if n := len(t.GetMeanValue()); n > 1 {
 		return n
 	}
-	if t.GetMeanFile() != "" {
-		var b caffepb.BlobProto
-		if prototxt.ReadBinary(o.ResolvePath(t.GetMeanFile()), &b) == nil {
-			if m, err := graph.BlobFromProto(&b); err == nil && m.Axes() == 4 {
-				return m.Dim(1)
-			}
-		}
-	}
 	return 3
+}
+
+// meanSize returns the size of the mean picture, if it can be read.
+func meanSize(t *caffepb.TransformationParameter, o *SourceOptions) picture {
+	if t.GetMeanFile() == "" {
+		return picture{}
+	}
+	m, err := graph.ReadBlobFile(o.ResolvePath(t.GetMeanFile()))
+	if err != nil || m.Axes() != 4 {
+		return picture{}
+	}
+	return picture{m.Dim(1), m.Dim(2), m.Dim(3)}
 }
 
 // firstRecord returns the size of the first picture of a database.
