@@ -167,14 +167,16 @@ func BenchmarkSkinny(b *testing.B) {
 }
 
 // BenchmarkVec measures the vector operations on the activations of some
-// layers, the update on the weights of fc7, and the exponential function on the
-// scores. What is read and written counts.
+// layers, the update on the weights of fc7, and the exponential function and what
+// is made of it on the scores. What is read and written counts.
 func BenchmarkVec(b *testing.B) {
 	const batch = 6
 	size := map[string]int{"fc7": 4096 * 4096, "fc8": batch * 1000}
 	for _, c := range bench.Convs(1) {
 		size[c.Name] = c.K * c.H * c.H
 	}
+	one := asm.Splat(1)
+	var sum, dot [asm.Lanes]float64
 	kerneltest.EachBench(b, func(b *testing.B) {
 		for _, op := range []struct {
 			name   string
@@ -192,6 +194,16 @@ func BenchmarkVec(b *testing.B) {
 			{"sumsq", []string{"conv1_2", "conv3_2", "conv5_1", "fc7"}, 1, func(x, _, _ []float32) { asm.Sumsq(x) }},
 			{"dot", []string{"conv1_2", "conv3_2", "conv5_1"}, 2, func(x, y, _ []float32) { asm.Dot(x, y) }},
 			{"exp", []string{"fc8"}, 2, func(x, y, _ []float32) { asm.Exp(x, y) }},
+			{"sigmoid", []string{"fc8"}, 2, func(x, y, _ []float32) { asm.Sigmoid(x, y) }},
+			{"tanh", []string{"fc8"}, 2, func(x, y, _ []float32) { asm.Tanh(x, y) }},
+			{"affine", []string{"conv1_2", "conv5_1"}, 2, func(x, y, _ []float32) { asm.Affine(&one, &one, x, y) }},
+			{"standardize", []string{"conv1_2", "conv5_1"}, 3, func(x, y, z []float32) { asm.Standardize(&one, &one, x, y, z) }},
+			{"standardizeBackward", []string{"conv1_2", "conv5_1"}, 3, func(x, y, z []float32) { asm.StandardizeBackward(&one, &one, &one, x, y, z) }},
+			{"laneSums", []string{"conv1_2", "conv5_1"}, 2, func(x, y, _ []float32) { asm.LaneSums(x, y, &sum, &dot) }},
+			{"laneReLU", []string{"conv1_2", "conv5_1"}, 2, func(x, y, _ []float32) { asm.LaneReLU(&one, x, y) }},
+			{"laneReLUBackward", []string{"conv1_2", "conv5_1"}, 3, func(x, y, z []float32) { asm.LaneReLUBackward(&one, x, y, z) }},
+			{"product", []string{"conv1_2", "conv5_1"}, 3, func(x, y, z []float32) { asm.Product(x, y, z) }},
+			{"powerMinus34", []string{"conv5_1"}, 2, func(x, y, _ []float32) { asm.PowerMinus34(y, x) }},
 			{"sgd", []string{"conv5_1", "fc7"}, 5, func(x, y, z []float32) { asm.SGDUpdate(1e-6, 5e-4, 0.9, x, y, z) }},
 		} {
 			for _, shape := range op.shapes {

@@ -56,7 +56,8 @@
 //
 // Products are rounded before they are added, and reductions follow one fixed
 // order ([Dot]), so these give the same bits on every instruction set and
-// architecture; [Exp] too.
+// architecture; so do [Exp], [Sigmoid] and [Tanh], and the operations with numbers
+// for 16 channels ([LaneVector]).
 //
 // # Concurrency
 //
