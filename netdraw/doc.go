@@ -2,8 +2,8 @@
 // that follow it in place, and lines for the blobs between them. Boxes show
 // type, geometry, shape, parameters and multiply-adds.
 //
-// [Draw] lays the graph out itself and writes SVG or PNG; [WriteDot] writes a
-// file for graphviz, which lays it out in its own way.
+// [WriteSVG] and [WritePNG] lay the graph out themselves; [WriteDot] writes a file
+// for graphviz, which lays it out in its own way. [Save] goes by the file's name.
 //
 // # Layout
 //

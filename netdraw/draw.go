@@ -300,8 +300,10 @@ func (p *picture) drawWire(q pen, w *wire) {
 	q.c.SetLineWidth(1.1 * px)
 	from := p.l.nodes[w.from]
 	_, far := p.side(w.from)
-	// at and end are where the trunk is, across and along, behind each rank.
-	at, end := []float64{from.at + p.port(w.from, w.from.out, w)}, []float64{far}
+	// at and end are where the trunk is, across and along, behind each rank. Lines
+	// bend only between ranks, where there are no boxes.
+	at, end := []float64{from.at + p.port(w.from, w.from.out, w)}, []float64{p.end[w.from.rank]}
+	p.curve(q, far, at[0], end[0], at[0])
 	for _, n := range p.l.places[w] {
 		p.curve(q, end[len(end)-1], at[len(at)-1], p.begin[n.rank], n.at)
 		p.curve(q, p.begin[n.rank], n.at, p.end[n.rank], n.at)
@@ -311,7 +313,9 @@ func (p *picture) drawWire(q pen, w *wire) {
 		i := b.rank - 1 - w.from.rank
 		near, _ := p.side(b)
 		x := p.l.nodes[b].at + p.inPort(b, w)
-		p.curve(q, end[i], at[i], near-arrow, x)
+		begin := min(p.begin[b.rank], near-arrow)
+		p.curve(q, end[i], at[i], begin, x)
+		p.curve(q, begin, x, near-arrow, x)
 		p.arrow(q, near, x)
 	}
 	if len(w.from.out) > 1 {
@@ -321,9 +325,11 @@ func (p *picture) drawWire(q pen, w *wire) {
 	}
 }
 
-// curve draws a line that leaves and arrives in the direction of the ranks. It
-// bends in the gap behind the first rank only.
+// curve draws a line that leaves and arrives in the direction of the ranks.
 func (p *picture) curve(q pen, from, x0, to, x1 float64) {
+	if from == to {
+		return
+	}
 	var path vg.Path
 	path.Move(q.pt(p.at(from, x0)))
 	if math.Abs(x0-x1) < 0.5 {
