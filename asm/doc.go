@@ -79,6 +79,8 @@ package asm
 //go:generate go -C _gen run ./skinny -isa avx2 -out ../skinny_avx2_amd64.s -stubs ../skinny_avx2_stubs_amd64.go -pkg asm
 //go:generate go -C _gen run ./wino16 -isa avx512 -out ../wino16_avx512_amd64.s -stubs ../wino16_avx512_stubs_amd64.go -pkg asm
 //go:generate go -C _gen run ./wino16 -isa avx2 -out ../wino16_avx2_amd64.s -stubs ../wino16_avx2_stubs_amd64.go -pkg asm
+//go:generate go -C _gen run ./blocked -isa avx512 -out ../blocked_avx512_amd64.s -stubs ../blocked_avx512_stubs_amd64.go -pkg asm
+//go:generate go -C _gen run ./blocked -isa avx2 -out ../blocked_avx2_amd64.s -stubs ../blocked_avx2_stubs_amd64.go -pkg asm
 //go:generate go -C _gen run ./fuse -isa avx512 -out ../fuse_avx512_amd64.s -stubs ../fuse_avx512_stubs_amd64.go -pkg asm
 //go:generate go -C _gen run ./fuse -isa avx2 -out ../fuse_avx2_amd64.s -stubs ../fuse_avx2_stubs_amd64.go -pkg asm
 //go:generate go -C _gen run ./pool -isa avx512 -out ../pool_avx512_amd64.s -stubs ../pool_avx512_stubs_amd64.go -pkg asm

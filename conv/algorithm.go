@@ -23,6 +23,9 @@ type algorithm struct {
 	// args.y > 0 backward if the plan has a ReLU, and adds to args.db. For other
 	// algorithms run does all this before or after.
 	fused bool
+	// rectifies says that group applies ReLU forward, though it is not fused, and
+	// takes an output gradient in the plan's layout.
+	rectifies bool
 	// group computes direction d of group g, or if whole is set, of all groups.
 	group func(p *Plan, d Direction, g int, a args)
 	whole bool
@@ -63,6 +66,7 @@ var algorithms = [...]algorithm{
 	{name: "depthwise", accepts: depthwiseAccepts, pays: depthwisePays, fused: true, group: depthwiseGroup, whole: true},
 	{name: "direct", accepts: directAccepts, pays: directPays, layouts: directLayouts, fused: true, group: directGroup},
 	{name: "winograd", accepts: winogradAccepts, pays: winogradPays, layouts: winogradLayouts, fused: true, group: winogradGroup, filters: winogradFilters},
+	{name: "blocked", accepts: blockedAccepts, layouts: blockedLayouts, rectifies: true, group: blockedGroup, filters: blockedFilters},
 	{name: "implicit", accepts: func(s *Shape, d Direction) bool { return d != BackwardData || s.StrideH == 1 && s.StrideW == 1 }, layouts: unblocks, anyAxes: true, group: implicitGroup},
 	{name: "col2im", accepts: func(s *Shape, d Direction) bool { return d == BackwardData }, layouts: unblocks, anyAxes: true, group: col2imGroup},
 }
@@ -83,8 +87,11 @@ func (p *Plan) run(d Direction, a args) {
 		p.groups(d, a)
 		return
 	}
-	a.u = nil
-	if d == BackwardData && p.out == Blocked {
+	own := p.algos[d].rectifies
+	if !own {
+		a.u = nil
+	}
+	if d == BackwardData && p.out == Blocked && !own {
 		dy, buf := scratch.Get(p.outputSize())
 		defer scratch.Put(buf)
 		p.unblock(a.y, a.in, dy)
@@ -95,7 +102,7 @@ func (p *Plan) run(d Direction, a args) {
 	switch {
 	case d == Forward:
 		p.groups(d, a)
-		if p.relu {
+		if p.relu && !own {
 			p.rectify(a.out)
 		}
 		return

@@ -41,6 +41,9 @@
 //     for the weights a little less. It is used from 16 channels and 16 filters of a group on, and
 //     where tiles are not mostly empty. Blocked arrays save it a reorder of every
 //     pixel: a pixel's 16 channels are what its transforms work on.
+//   - blocked: any filters, on blocked arrays with whole groups of 16 channels
+//     and filters: all taps of a tile of pixels and filters are summed in
+//     registers, from the arrays where they lie.
 //   - implicit: the matrix whose columns are the input windows of the output
 //     pixels (im2col) is never stored: each worker packs some hundred columns
 //     of it at a time, straight from the image, as panels for the micro-kernel.

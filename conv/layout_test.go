@@ -208,8 +208,10 @@ func TestLayoutErrors(t *testing.T) {
 		{"channels of NCHW", func(s *Shape) { s.C = 33 }, NCHW, Blocked, "", true},
 		{"filters", func(s *Shape) { s.K = 40 }, NCHW, Blocked, "", false},
 		{"filters of NCHW", func(s *Shape) { s.K = 40 }, Blocked, NCHW, "", true},
-		{"stride", func(s *Shape) { s.StrideH = 2 }, Blocked, Blocked, "", false},
-		{"no use", func(s *Shape) { s.H = 2 }, Blocked, Blocked, "", false},
+		{"stride", func(s *Shape) { s.StrideH = 2 }, Blocked, NCHW, "", false},
+		{"stride of both", func(s *Shape) { s.StrideH = 2 }, Blocked, Blocked, "", true},
+		{"no use", func(s *Shape) { s.H = 2 }, Blocked, NCHW, "", false},
+		{"no use of both", func(s *Shape) { s.H = 2 }, Blocked, Blocked, "", true},
 	} {
 		s := base
 		c.change(&s)

@@ -197,8 +197,8 @@ var passCases = []passCase{
 		net: images(16, 20, 20) + rectified("c1", "data", 32) + layer("Pooling", "p1", "c1", "kernel_size: 3 stride: 2") +
 			rectified("c2", "p1", 32) + layer("Convolution", "c3", "c2", "num_output: 48 kernel_size: 1") + inPlace("ReLU", "relu_c3", "c3", "") +
 			layer("Pooling", "p2", "c3", "pool: AVE global_pooling: true") + scores("ip", "p2"),
-		blocked:   []string{"c1", "p1"},
-		reordered: []string{},
+		blocked:   []string{"c1", "p1", "c2", "c3", "p2"},
+		reordered: []string{"p2"},
 		fused:     []string{"relu_c1", "relu_c2", "relu_c3"},
 	},
 	{
