@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"crema/internal/memory"
 	"crema/internal/par"
 	"crema/lmdb"
 	"crema/tensor"
@@ -119,6 +121,18 @@ func NewLoader(src Source, tr Transform, o LoaderOptions) (*Loader, error) {
 		return nil, err
 	}
 	l.first = shape
+	// A batch's records, and what the channels hold of it, count little, unless
+	// there are very many.
+	each := 4*int64(shape[0])*int64(shape[1])*int64(shape[2]) + 256
+	if most := int64(math.MaxInt64) / each / int64(o.BatchSize); int64(o.Prefetch) > most {
+		err = memory.Check(math.MaxInt64)
+	} else {
+		err = memory.Check(each * int64(o.BatchSize) * int64(o.Prefetch))
+	}
+	if err != nil {
+		src.Close()
+		return nil, fmt.Errorf("reading %d batches of %d ahead (prefetch, batch_size): %w", o.Prefetch, o.BatchSize, err)
+	}
 	l.start()
 	return l, nil
 }

@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/color"
 	"image/jpeg"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -390,4 +391,15 @@ func BenchmarkStages(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestLoaderPrefetch: more batches ahead than memory holds are refused.
+func TestLoaderPrefetch(t *testing.T) {
+	path := makeDB(t, LMDB, 10, numbered(t))
+	for _, n := range []int{1_000_000_000, math.MaxInt} {
+		_, err := openLoader(t, path, LMDB, ``, LoaderOptions{BatchSize: 64, Prefetch: n})
+		if err == nil || !strings.Contains(err.Error(), "prefetch") {
+			t.Errorf("prefetch %d: %v", n, err)
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"crema/internal/glog"
+	"crema/internal/memory"
 	"crema/layers"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
@@ -247,7 +248,8 @@ func New(np *caffepb.NetParameter, o Options) (_ *Net, err error) {
 }
 
 // addLayer creates, wires and sets up one layer.
-func (b *builder) addLayer(l *caffepb.LayerParameter, index int) error {
+func (b *builder) addLayer(l *caffepb.LayerParameter, index int) (err error) {
+	defer memory.Catch(&err)
 	t, err := layers.Lookup(l.GetType())
 	if err != nil {
 		return err
@@ -581,8 +583,14 @@ func (n *Net) Forward() (float32, error) {
 
 // ForwardLayer runs layer i, reshaping it first if its bottoms changed shape,
 // and returns its part of the loss.
-func (n *Net) ForwardLayer(i int) (float32, error) {
+func (n *Net) ForwardLayer(i int) (loss float32, err error) {
 	l := n.nodes[i]
+	defer func() {
+		if big, ok := err.(*memory.Error); ok {
+			err = n.wrap(l, big)
+		}
+	}()
+	defer memory.Catch(&err)
 	defer func(began time.Time) { l.ForwardTime += time.Since(began) }(time.Now())
 	if l.stale() {
 		if err := l.reshape(); err != nil {
@@ -594,7 +602,6 @@ func (n *Net) ForwardLayer(i int) (float32, error) {
 			return 0, n.wrap(l, err)
 		}
 	}
-	var loss float32
 	for j, w := range l.LossWeights {
 		if w == 0 {
 			continue
@@ -626,8 +633,14 @@ func (n *Net) Backward() error {
 }
 
 // BackwardLayer runs the backward pass of layer i if it needs one.
-func (n *Net) BackwardLayer(i int) error {
+func (n *Net) BackwardLayer(i int) (err error) {
 	l := n.nodes[i]
+	defer func() {
+		if big, ok := err.(*memory.Error); ok {
+			err = n.wrap(l, big)
+		}
+	}()
+	defer memory.Catch(&err)
 	if !l.NeedBackward {
 		return nil
 	}

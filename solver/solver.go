@@ -14,6 +14,7 @@ import (
 
 	"crema/graph"
 	"crema/internal/glog"
+	"crema/internal/memory"
 	"crema/internal/seal"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
@@ -565,7 +566,8 @@ func (s *Solver) Solve() error {
 // due (Solver::Step). Unsaved tells of a snapshot that could not be written.
 func (s *Solver) Step(n int) error { return s.step(n) }
 
-func (s *Solver) step(n int) error {
+func (s *Solver) step(n int) (err error) {
+	defer memory.Catch(&err)
 	end := s.iter + n
 	if !s.resumed {
 		s.losses, s.smoothed, s.windowStart = nil, 0, s.iter

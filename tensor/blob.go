@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"crema/internal/hugepage"
+	"crema/internal/memory"
 )
 
 // MaxCount is the largest number of elements a blob may have. Caffe counts in
@@ -33,6 +34,9 @@ func (s *storage) slice(n int) []float32 {
 	defer s.grow.Unlock()
 	if m := s.mem.Load(); m != nil && len(*m) >= n {
 		return (*m)[:n:n]
+	}
+	if err := memory.Check(4 * int64(n)); err != nil {
+		panic(err) // an *memory.Error: graph makes an error of it
 	}
 	m := hugepage.Make(n)
 	m = m[:cap(m)]

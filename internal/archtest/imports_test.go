@@ -54,6 +54,7 @@ var allowed = map[string][]string{
 	"internal/pytest":     {"internal/pylayer"},
 	"internal/race":       {},
 	"internal/rng":        {},
+	"internal/memory":     {},
 	"internal/seal":       {},
 	"internal/summary":    {},
 	"tensor":              {},
@@ -62,7 +63,7 @@ var allowed = map[string][]string{
 }
 
 // everywhere may be imported by every package but those of testsOnly.
-var everywhere = []string{"internal/par", "internal/rng", "internal/glog", "internal/atomicfile", "internal/seal", "internal/infile", "internal/race", "internal/hugepage", "internal/summary"}
+var everywhere = []string{"internal/par", "internal/rng", "internal/glog", "internal/atomicfile", "internal/memory", "internal/seal", "internal/infile", "internal/race", "internal/hugepage", "internal/summary"}
 
 // testsOnly must not be imported by what users link.
 var testsOnly = []string{"internal/pytest", "internal/ref", "internal/kerneltest", "cmd/crema", "bench"}
