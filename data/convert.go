@@ -3,13 +3,11 @@ package data
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"image"
 	"image/jpeg"
 	"image/png"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -17,6 +15,7 @@ import (
 	"golang.org/x/image/bmp"
 	"google.golang.org/protobuf/proto"
 
+	"crema/internal/infile"
 	"crema/internal/rng"
 	"crema/prototxt/caffepb"
 )
@@ -76,6 +75,7 @@ func ConvertImages(ctx context.Context, root, list, db string, o ConvertOptions)
 	if err != nil {
 		return res, err
 	}
+	WarnBare(list, files, log)
 	if o.Shuffle {
 		log.Info("Shuffling data")
 		rng.New(o.Seed, "convert_imageset").Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
@@ -115,12 +115,12 @@ func ConvertImages(ctx context.Context, root, list, db string, o ConvertOptions)
 				size = c.size
 			}
 			if c.size != size {
-				return fmt.Errorf("%s: picture of %d values, the first one has %d", root+files[i].Name, c.size, size)
+				return fmt.Errorf("%q: picture of %d values, the first one has %d: --resize_height and --resize_width make all of one size", root+files[i].Name, c.size, size)
 			}
 		}
 		key = fmt.Appendf(key[:0], "%08d_%s", i, files[i].Name)
 		if err := w.Put(key, c.value); err != nil {
-			return fmt.Errorf("%s: %w", root+files[i].Name, err)
+			return fmt.Errorf("%q: %w", root+files[i].Name, err)
 		}
 		if res.Stored++; res.Stored%1000 == 0 {
 			log.Info(fmt.Sprintf("Processed %d files.", res.Stored))
@@ -131,7 +131,7 @@ func ConvertImages(ctx context.Context, root, list, db string, o ConvertOptions)
 		return res, err
 	}
 	if res.Stored == 0 {
-		return res, fmt.Errorf("%s: no image could be read, of %d", list, len(files))
+		return res, fmt.Errorf("%q: no image could be read, of %d", list, len(files))
 	}
 	if res.Stored%1000 != 0 {
 		log.Info(fmt.Sprintf("Processed %d files.", res.Stored))
@@ -157,14 +157,9 @@ func convertFile(path string, label int32, o *ConvertOptions) converted {
 	if o.Gray {
 		mode = Gray
 	}
-	b, err := os.ReadFile(path)
+	b, err := infile.ReadFile(path)
 	if err != nil {
-		// The path is in the message already.
-		var pe *os.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return converted{skip: err}
+		return converted{skip: infile.Cause(err)}
 	}
 	// The record is a copy, so the scratch can go back at the end.
 	im := imagePool.Get().(*Image)
@@ -195,12 +190,12 @@ func convertFile(path string, label int32, o *ConvertOptions) converted {
 		if !resize && (!o.Gray || native == 1) && (typ == ext || typ == "jpg" && ext == "jpeg") {
 			d.Data = b
 		} else if d.Data, err = encode(im, typ); err != nil {
-			return converted{err: fmt.Errorf("%s: %w", path, err)}
+			return converted{err: fmt.Errorf("%q: %w", path, err)}
 		}
 	}
 	v, err := proto.Marshal(d)
 	if err != nil {
-		return converted{err: fmt.Errorf("%s: %w", path, err)}
+		return converted{err: fmt.Errorf("%q: %w", path, err)}
 	}
 	return converted{value: v, size: im.C * im.H * im.W, warning: warning}
 }

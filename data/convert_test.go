@@ -284,7 +284,7 @@ func TestConvertErrors(t *testing.T) {
 		{"bad label", nil, write("bad.txt", "a 1\nb c\n"), ConvertOptions{}, `bad.txt:2: label "c"`},
 		{"label out of range", nil, write("big.txt", "a 2147483648\n"), ConvertOptions{}, "2147483648"},
 		{"nothing readable", nil, write("gone.txt", "x.png 1\ny.png 2\n"), ConvertOptions{}, "no image could be read, of 2"},
-		{"sizes differ", nil, write("sizes.txt", "photo.jpeg 1\nsmall.png 2\n"), ConvertOptions{CheckSize: true}, "small.png: picture of 12 values, the first one has 72"},
+		{"sizes differ", nil, write("sizes.txt", "photo.jpeg 1\nsmall.png 2\n"), ConvertOptions{CheckSize: true}, `small.png": picture of 12 values, the first one has 72: --resize_height`},
 		{"unknown type", nil, list, ConvertOptions{EncodeType: "webp"}, `"webp"`},
 		{"cancelled", cancelled, list, ConvertOptions{}, context.Canceled.Error()},
 	} {
@@ -380,9 +380,9 @@ func TestOpenDBErrors(t *testing.T) {
 		backend Backend
 		want    string
 	}{
-		{m, LevelDB, "is an LMDB database"},
-		{l, LMDB, "is a LevelDB database"},
-		{file, LevelDB, "not a folder"},
+		{m, LevelDB, "this is an LMDB database, not a LevelDB database: the backend is LEVELDB (Caffe's default): set backend to LMDB"},
+		{l, LMDB, "this is a LevelDB database, not an LMDB database: set backend to LEVELDB"},
+		{file, LevelDB, "this is a text file, not a LevelDB database"},
 		{file, LMDB, file},
 		{t.TempDir(), LevelDB, "CURRENT"},
 		{file + "x", LMDB, "no such file"},
@@ -449,7 +449,7 @@ func TestConvertMNIST(t *testing.T) {
 	}
 	for _, c := range []struct{ name, images, labels, want string }{
 		{"missing", filepath.Join(dir, "none"), labels, "none"},
-		{"exchanged", labels, images, "magic number is 0x00000801"},
+		{"exchanged", labels, images, "the two files are swapped: give the images first"},
 		{"counts differ", images, write("lb2", idx(idxLabels, []uint32{2}, []byte{1, 2})), "3 pictures"},
 		{"pictures cut off", write("im2", im[:len(im)-1]), labels, "picture 2"},
 		{"labels cut off", images, write("lb3", lb[:len(lb)-1]), "label 2"},

@@ -113,7 +113,7 @@ func (d *datum) size() (int, error) {
 	// Caffe looks at float_data only when data is empty.
 	switch {
 	case len(d.data) > 0 && len(d.data) != n:
-		return 0, fmt.Errorf("record of %d bytes, but its shape %d×%d×%d needs %d", len(d.data), d.c, d.h, d.w, n)
+		return 0, fmt.Errorf("record of %d bytes, but its shape %d×%d×%d needs %d%s", len(d.data), d.c, d.h, d.w, n, d.rawAdvice(n))
 	case len(d.data) == 0 && d.nFloats != n:
 		return 0, fmt.Errorf("record of %d float values, but its shape %d×%d×%d needs %d", d.nFloats, d.c, d.h, d.w, n)
 	}
@@ -125,6 +125,9 @@ func (d *datum) size() (int, error) {
 func (d *datum) shape(mode ColorMode) (c, h, w int, err error) {
 	if d.encoded {
 		hd, err := readHeader(d.data)
+		if err != nil {
+			err = fmt.Errorf("%w%s", err, d.encodedAdvice())
+		}
 		return hd.channels(mode), hd.h, hd.w, err
 	}
 	_, err = d.size()
@@ -135,7 +138,10 @@ func (d *datum) shape(mode ColorMode) (c, h, w int, err error) {
 // points into the record.
 func (d *datum) decode(mode ColorMode, im *Image) error {
 	if d.encoded {
-		return DecodeImage(d.data, mode, im)
+		if err := DecodeImage(d.data, mode, im); err != nil {
+			return fmt.Errorf("%w%s", err, d.encodedAdvice())
+		}
+		return nil
 	}
 	n, err := d.size()
 	if err != nil {

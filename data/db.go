@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"crema/data/leveldb"
+	"crema/internal/infile"
 	"crema/lmdb"
 	"crema/prototxt/caffepb"
 
@@ -100,24 +101,22 @@ func OpenDB(path string, backend Backend) (DB, error) {
 	return levelDB{db}, nil
 }
 
-// checkKind catches the commonest mistake in a data layer: LEVELDB is the
-// default backend, so an LMDB source without "backend: LMDB" ends here.
+// checkKind names what is no database of that kind. The commonest mistake in a
+// data layer is that LEVELDB is the default backend: an LMDB source without
+// "backend: LMDB" ends here.
 func checkKind(path string, backend Backend) error {
-	st, err := os.Stat(path)
-	if err != nil {
+	if _, err := infile.Stat(path); err != nil {
 		return err
 	}
-	has := func(name string) bool {
-		_, err := os.Stat(filepath.Join(path, name))
-		return err == nil
+	kind, want := infile.Sniff(path), infile.LMDB
+	if backend == LevelDB {
+		want = infile.LevelDB
 	}
-	switch {
-	case backend == LevelDB && !st.IsDir():
-		return fmt.Errorf("leveldb %s: not a folder", path)
-	case backend == LevelDB && !has("CURRENT") && has("data.mdb"):
-		return fmt.Errorf("%s is an LMDB database but the backend is LEVELDB (Caffe's default): set backend to LMDB", path)
-	case backend == LMDB && st.IsDir() && !has("data.mdb") && has("CURRENT"):
-		return fmt.Errorf("%s is a LevelDB database but the backend is LMDB: set backend to LEVELDB", path)
+	if backend == LMDB && (kind == infile.LMDBFile || kind == infile.Empty) {
+		return nil // a data.mdb by itself, perhaps a damaged one
+	}
+	if msg := kind.Instead(want); msg != "" {
+		return fmt.Errorf("%q: %s", path, msg)
 	}
 	return nil
 }

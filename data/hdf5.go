@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"crema/hdf5"
+	"crema/internal/infile"
 	"crema/internal/rng"
 	"crema/tensor"
 )
@@ -100,7 +101,7 @@ func readFileNames(path string, resolve func(string) string) ([]rowFile, error) 
 	} else if is {
 		return nil, fmt.Errorf("%s is itself an HDF5 file: source must be a text file that lists such files, one on each line", path)
 	}
-	f, err := os.Open(path)
+	f, err := infile.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
-	"os"
 	"strconv"
 	"strings"
+
+	"crema/internal/infile"
 )
 
 // A ListedFile is a line of a list of images.
@@ -16,6 +18,23 @@ type ListedFile struct {
 	Name  string
 	Label int32
 	Line  int32 // of the list, from 1
+	Bare  bool  // the line has no label
+}
+
+// WarnBare logs how many files of a list have no label, if any: Caffe takes them
+// to be of class 0 without a word.
+func WarnBare(path string, files []ListedFile, log *slog.Logger) {
+	first, n := 0, 0
+	for i := range files {
+		if files[i].Bare {
+			if n++; n == 1 {
+				first = i
+			}
+		}
+	}
+	if n > 0 {
+		log.Warn(fmt.Sprintf("%s:%d: %q has no label, which a blank or a tab would set off: it counts as 0, as in Caffe (%d of %d lines are so)", path, files[first].Line, files[first].Name, n, len(files)))
+	}
 }
 
 // ReadList reads a list of image files: on each line a name and, after the
@@ -24,7 +43,7 @@ type ListedFile struct {
 // mark of UTF-8 and carriage returns at the end of a line are passed over.
 // The error says the first bad line and how many there are.
 func ReadList(path string) ([]ListedFile, error) {
-	f, err := os.Open(path)
+	f, err := infile.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -33,6 +52,11 @@ func ReadList(path string) ([]ListedFile, error) {
 	var bad *badLines
 	switch {
 	case errors.As(err, &bad):
+		if k := infile.Sniff(path); k != infile.Text && k != infile.Empty {
+			if msg := k.Instead(infile.List); msg != "" {
+				return nil, fmt.Errorf("%q: %s", path, msg)
+			}
+		}
 		return nil, fmt.Errorf("%s:%w", path, err)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -105,7 +129,7 @@ func parseListLine(s string) (ListedFile, error) {
 	}
 	i := strings.LastIndexAny(s, " \t")
 	if i < 0 {
-		return ListedFile{Name: s}, nil
+		return ListedFile{Name: s, Bare: true}, nil
 	}
 	l := s[i+1:]
 	v, err := strconv.ParseInt(l, 10, 64)

@@ -21,7 +21,7 @@ func TestReadList(t *testing.T) {
 		{"CRLF", "a.png 1\r\nsub dir/b c.png -7\r\n", two},
 		{"byte order mark", "\ufeffa.png 1\nsub dir/b c.png -7\n", two},
 		{"all of it", "\ufeff\r\na.png \t1 \t\r\n\r\n \t\r\nsub dir/b c.png\t\t-7\r\n\r\n", two},
-		{"no label", "a.png\nb.png\r\n", []ListedFile{{Name: "a.png", Label: 0}, {Name: "b.png", Label: 0}}},
+		{"no label", "a.png\nb.png\r\n", []ListedFile{{Name: "a.png", Bare: true}, {Name: "b.png", Bare: true}}},
 		{"letters beyond ASCII", "ä/ü.png 3\n", []ListedFile{{Name: "ä/ü.png", Label: 3}}},
 		{"space in front", " a.png 1\n", []ListedFile{{Name: " a.png", Label: 1}}},
 		{"limits", "a 2147483647\nb -2147483648\n", []ListedFile{{Name: "a", Label: 2147483647}, {Name: "b", Label: -2147483648}}},
@@ -33,7 +33,7 @@ func TestReadList(t *testing.T) {
 				got[i].Line = 0
 			}
 			if err != nil || !slices.Equal(got, c.want) {
-				t.Errorf("%q, %v, want %q", got, err, c.want)
+				t.Errorf("%+v, %v, want %+v", got, err, c.want)
 			}
 		})
 	}

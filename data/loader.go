@@ -133,8 +133,25 @@ func NewLoader(src Source, tr Transform, o LoaderOptions) (*Loader, error) {
 		src.Close()
 		return nil, fmt.Errorf("reading %d batches of %d ahead (prefetch, batch_size): %w", o.Prefetch, o.BatchSize, err)
 	}
+	l.warnChannelsLast(&r)
 	l.start()
 	return l, nil
+}
+
+// warnChannelsLast logs that the records look as if their axes were in another
+// order, if so: nothing else would tell of it.
+func (l *Loader) warnChannelsLast(r *record) {
+	if l.o.Log == nil {
+		return
+	}
+	var s [3]int
+	err := l.src.guard(r, func() (err error) {
+		s[0], s[1], s[2], err = l.src.shape(r)
+		return err
+	})
+	if err == nil && channelsLast(s) {
+		l.o.Log.Warn(fmt.Sprintf("Record %q has the shape %s (channels×height×width): %s", r.name, sizeText(s), channelsLastAdvice))
+	}
 }
 
 // Shape returns N, C, H, W of a batch of records like the first one.
@@ -275,8 +292,8 @@ func (l *Loader) load(r *record, shape [3]int, dst []float32, label *float32, im
 	}
 	c, h, w, err := l.tr.OutShape(im.C, im.H, im.W)
 	if err == nil && [3]int{c, h, w} != shape {
-		err = fmt.Errorf("picture is %d×%d×%d (channels×height×width) but its batch is %d×%d×%d: pictures of different sizes need crop_size or a batch_size of 1",
-			c, h, w, shape[0], shape[1], shape[2])
+		err = fmt.Errorf("picture is %d×%d×%d (channels×height×width) but its batch is %d×%d×%d: pictures of different sizes need crop_size or a batch_size of 1%s",
+			c, h, w, shape[0], shape[1], shape[2], shapeAdvice([3]int{c, h, w}, shape, originOf(l.src, r)))
 	}
 	if err == nil {
 		err = l.tr.transform(dst, im, r)

@@ -44,7 +44,7 @@ func ComputeMean(ctx context.Context, db string, backend Backend, log *slog.Logg
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("database %s: %w", db, err)
+		return nil, fmt.Errorf("database %q: %w", db, err)
 	}
 	b := &caffepb.BlobProto{
 		Num: proto.Int32(1), Channels: proto.Int32(int32(m.c)), Height: proto.Int32(int32(m.h)), Width: proto.Int32(int32(m.w)),
@@ -204,8 +204,12 @@ func (m *meanJob) add(key []byte, d *datum, im *Image, sum []uint64) error {
 		m.damaged.note(fmt.Sprintf("record %q", key), im.Warning)
 	}
 	if im.C != m.c || im.H != m.h || im.W != m.w {
-		return fmt.Errorf("record %q: picture is %d×%d×%d (channels×height×width), the first one %d×%d×%d",
-			key, im.C, im.H, im.W, m.c, m.h, m.w)
+		from := fromDatabase
+		if d.encoded {
+			from = fromEncoded
+		}
+		return fmt.Errorf("record %q: picture is %d×%d×%d (channels×height×width), the first one %d×%d×%d, and a mean needs pictures of one size%s",
+			key, im.C, im.H, im.W, m.c, m.h, m.w, meanAdvice([3]int{im.C, im.H, im.W}, [3]int{m.c, m.h, m.w}, from))
 	}
 	for i, v := range im.Float {
 		m.floats[i] += float64(v)

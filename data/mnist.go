@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"crema/internal/infile"
 	"crema/prototxt/caffepb"
 )
 
@@ -92,13 +93,20 @@ type idxFile struct {
 // openIdx opens an idx file, unpacking it if it is gzipped, and reads its
 // header: the magic number and the dimensions, big-endian.
 func openIdx(path string, magic uint32, dims int) (*idxFile, error) {
-	f, err := os.Open(path)
+	f, err := infile.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	x := &idxFile{f: f}
 	if err := x.readHeader(magic, dims); err != nil {
 		f.Close()
+		want := infile.IdxImages
+		if magic == idxLabels {
+			want = infile.IdxLabels
+		}
+		if msg := infile.Sniff(path).Instead(want); msg != "" {
+			return nil, fmt.Errorf("%q: %s", path, msg)
+		}
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return x, nil

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 
+	"crema/internal/infile"
 	"crema/internal/rng"
 )
 
@@ -108,10 +108,10 @@ func NewDBSource(path string, db DB, mode ColorMode, log *slog.Logger) (Source, 
 func (s *dbSource) first() error {
 	k, v, err := s.cur.First()
 	if err == io.EOF {
-		return fmt.Errorf("database %s has no records", s.path)
+		return fmt.Errorf("database %q has no records", s.path)
 	}
 	if err != nil {
-		return fmt.Errorf("database %s: %w", s.path, err)
+		return fmt.Errorf("database %q: %w", s.path, err)
 	}
 	return s.take(k, v)
 }
@@ -137,7 +137,7 @@ func (s *dbSource) next(r *record) error {
 			return err
 		}
 	default:
-		return fmt.Errorf("database %s after record %q: %w", s.path, r.name, err)
+		return fmt.Errorf("database %q after record %q: %w", s.path, r.name, err)
 	}
 	s.records++
 	return nil
@@ -161,20 +161,20 @@ func (s *dbSource) seek(p Position) error {
 			return err
 		}
 	case err != nil:
-		return fmt.Errorf("database %s at record %q: %w", s.path, p.NextKey, err)
+		return fmt.Errorf("database %q at record %q: %w", s.path, p.NextKey, err)
 	default:
 		if err := s.take(k, v); err != nil {
 			return err
 		}
 	}
 	if !bytes.Equal(s.key, p.NextKey) && s.log != nil {
-		s.log.Warn(fmt.Sprintf("Database %s has no record %q to resume from: going on with %q", s.path, p.NextKey, s.key))
+		s.log.Warn(fmt.Sprintf("Database %q has no record %q to resume from: going on with %q", s.path, p.NextKey, s.key))
 	}
 	return nil
 }
 
 func (s *dbSource) wrap(r *record, err error) error {
-	return fmt.Errorf("database %s, record %q: %w", s.path, r.name, err)
+	return fmt.Errorf("database %q, record %q: %w", s.path, r.name, err)
 }
 
 func (s *dbSource) shape(r *record) (c, h, w int, err error) {
@@ -197,7 +197,7 @@ func (s *dbSource) decode(r *record, im *Image) (float32, error) {
 		return 0, s.wrap(r, err)
 	}
 	if im.Warning != "" {
-		s.damaged.note(fmt.Sprintf("database %s, record %q", s.path, r.name), im.Warning)
+		s.damaged.note(fmt.Sprintf("database %q, record %q", s.path, r.name), im.Warning)
 	}
 	return float32(d.label), nil
 }
@@ -218,7 +218,7 @@ func (s *dbSource) guard(r *record, f func() error) error {
 func (s *dbSource) check() error {
 	if i, ok := s.db.(intacter); ok {
 		if err := i.intact(); err != nil {
-			return fmt.Errorf("database %s: %w", s.path, err)
+			return fmt.Errorf("database %q: %w", s.path, err)
 		}
 	}
 	return nil
@@ -350,13 +350,13 @@ func (s *listSource) wrap(r *record, err error) error {
 }
 
 func (s *listSource) shape(r *record) (c, h, w int, err error) {
-	b, err := os.ReadFile(r.path)
+	b, err := infile.ReadFile(r.path)
 	if err != nil {
 		return 0, 0, 0, s.wrap(r, err)
 	}
 	hd, err := readHeader(b)
 	if err != nil {
-		return 0, 0, 0, s.wrap(r, fmt.Errorf("%s: %w", r.path, err))
+		return 0, 0, 0, s.wrap(r, fmt.Errorf("%q: %w", r.path, err))
 	}
 	if s.resizes() {
 		return hd.channels(s.o.Mode), s.o.Height, s.o.Width, nil
@@ -384,7 +384,7 @@ func (s *listSource) Close() error { return nil }
 
 // readImageFile decodes a file and, if h and w are both positive, resizes it.
 func readImageFile(path string, mode ColorMode, h, w int, im *Image) error {
-	b, err := os.ReadFile(path)
+	b, err := infile.ReadFile(path)
 	if err != nil {
 		return err
 	}
@@ -399,7 +399,7 @@ func readImageFile(path string, mode ColorMode, h, w int, im *Image) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%q: %w", path, err)
 	}
 	return nil
 }

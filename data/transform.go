@@ -132,16 +132,25 @@ func (t *Transformer) Mode() ColorMode { return t.mode }
 // it is smaller than the crop or does not fit the mean.
 func (t *Transformer) OutShape(c, h, w int) (oc, oh, ow int, err error) {
 	if t.mean != nil && (c != t.meanC || h != t.meanH || w != t.meanW) {
-		return 0, 0, 0, fmt.Errorf("picture is %d×%d×%d (channels×height×width) but mean_file %s is %d×%d×%d", c, h, w, t.meanFile, t.meanC, t.meanH, t.meanW)
+		return 0, 0, 0, fmt.Errorf("picture is %d×%d×%d (channels×height×width) but mean_file %q is %d×%d×%d%s", c, h, w, t.meanFile, t.meanC, t.meanH, t.meanW,
+			meanFileAdvice([3]int{c, h, w}, [3]int{t.meanC, t.meanH, t.meanW}))
 	}
 	if n := len(t.values); n > 1 && n != c {
-		return 0, 0, 0, fmt.Errorf("%d mean_value for a picture of %d channels: give one, or one for each channel", n, c)
+		s := ""
+		if channelsLast([3]int{c, h, w}) {
+			s = "; the picture is " + sizeText([3]int{c, h, w}) + ": " + channelsLastAdvice
+		}
+		return 0, 0, 0, fmt.Errorf("%d mean_value for a picture of %d channels: give one, or one for each channel%s", n, c, s)
 	}
 	if t.crop == 0 {
 		return c, h, w, nil
 	}
 	if h < t.crop || w < t.crop {
-		return 0, 0, 0, fmt.Errorf("picture of %d×%d pixels is smaller than crop_size %d", h, w, t.crop)
+		s := ""
+		if channelsLast([3]int{c, h, w}) {
+			s = ": of " + sizeText([3]int{c, h, w}) + " (channels×height×width), " + channelsLastAdvice
+		}
+		return 0, 0, 0, fmt.Errorf("picture of %d×%d pixels is smaller than crop_size %d%s", h, w, t.crop, s)
 	}
 	return c, t.crop, t.crop, nil
 }

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
 
+	"crema/internal/infile"
 	"crema/internal/rng"
 )
 
@@ -51,9 +51,9 @@ func NewWindowSource(f *WindowFile, o WindowOptions) (Source, error) {
 	s := &windowSource{o: o, damaged: damageLog{log: o.Log}, f: f, fg: int(float32(o.BatchSize) * o.Fraction)}
 	switch {
 	case s.fg > 0 && len(f.Foreground) == 0:
-		return nil, fmt.Errorf("%s has no foreground windows: none overlaps by fg_threshold or more", f.Path)
+		return nil, fmt.Errorf("%q has no foreground windows: none overlaps by fg_threshold or more", f.Path)
 	case s.fg < o.BatchSize && len(f.Background) == 0:
-		return nil, fmt.Errorf("%s has no background windows: none overlaps by less than bg_threshold", f.Path)
+		return nil, fmt.Errorf("%q has no background windows: none overlaps by less than bg_threshold", f.Path)
 	}
 	// Pictures are read in colour. Caffe takes the last entry's number.
 	if last := f.Images[len(f.Images)-1]; last.Size[0] != 3 {
@@ -62,7 +62,7 @@ func NewWindowSource(f *WindowFile, o WindowOptions) (Source, error) {
 	if o.Cache {
 		s.files = make([][]byte, len(f.Images))
 		for i := range f.Images {
-			b, err := os.ReadFile(s.path(int32(i)))
+			b, err := infile.ReadFile(s.path(int32(i)))
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", f.Path, err)
 			}
@@ -167,7 +167,7 @@ func NewWindowTransformer(t *Transformer, contextPad int, square bool, scale flo
 		// The centre of the mean in width, and as far down from its top.
 		off := (t.meanW - t.crop) / 2
 		if t.meanC != 3 || t.meanW < t.crop || t.meanH < t.crop+off {
-			return nil, fmt.Errorf("mean_file %s is %d×%d×%d (channels×height×width), too small for crop_size %d: %d rows and columns from the left and the top are left out, and 3 channels needed",
+			return nil, fmt.Errorf("mean_file %q is %d×%d×%d (channels×height×width), too small for crop_size %d: %d rows and columns from the left and the top are left out, and 3 channels needed",
 				t.meanFile, t.meanC, t.meanH, t.meanW, t.crop, max(0, off))
 		}
 	}

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
+
+	"crema/internal/infile"
 )
 
 // A Window is a rectangle of a picture with a class.
@@ -51,7 +52,7 @@ type WindowFile struct {
 // foreground, one below bg is background and loses its class. Errors name file
 // and line.
 func ReadWindows(path string, fg, bg float32) (*WindowFile, error) {
-	f, err := os.Open(path)
+	f, err := infile.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -222,8 +222,8 @@ func TestWindowDraws(t *testing.T) {
 		want string
 	}{
 		{"fraction", *f, 1.5, "fg_fraction must be between 0 and 1"},
-		{"no foreground", WindowFile{Path: "w.txt", Images: f.Images, Background: f.Background}, 0.5, "w.txt has no foreground"},
-		{"no background", WindowFile{Path: "w.txt", Images: f.Images, Foreground: f.Foreground}, 0.5, "w.txt has no background"},
+		{"no foreground", WindowFile{Path: "w.txt", Images: f.Images, Background: f.Background}, 0.5, `"w.txt" has no foreground`},
+		{"no background", WindowFile{Path: "w.txt", Images: f.Images, Foreground: f.Foreground}, 0.5, `"w.txt" has no background`},
 		{"grey", WindowFile{Path: "w.txt", Images: []WindowImage{{Size: [3]int{1, 9, 9}, Line: 3}}, Background: f.Background}, 0, "w.txt:3: pictures are read in colour"},
 	} {
 		o.Fraction = c.frac

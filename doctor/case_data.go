@@ -7,10 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"strconv"
 
 	"crema/data"
+	"crema/internal/infile"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
 )
@@ -328,7 +328,7 @@ func (r *records) readList(ctx context.Context, p *caffepb.ImageDataParameter, r
 	step := max(1, len(files)/pictures)
 	for i := 0; i < len(files) && ctx.Err() == nil; i += step {
 		name := resolve(p.GetRootFolder() + files[i].Name)
-		b, err := os.ReadFile(name)
+		b, err := infile.ReadFile(name)
 		if err == nil {
 			err = data.DecodeImage(b, mode, &im)
 		}

@@ -249,7 +249,7 @@ func TestDataErrors(t *testing.T) {
 		{"missing", `type: "Data" top: "d" data_param { source: "nowhere" batch_size: 1 backend: LMDB }`, "nowhere"},
 		{"default backend", `type: "Data" top: "d" data_param { source: "photos_raw_lmdb" batch_size: 1 }`, "set backend to LMDB"},
 		{"crop too large", `type: "Data" top: "d" transform_param { crop_size: 41 } data_param { source: "photos_raw_lmdb" batch_size: 1 backend: LMDB }`, "crop_size 41"},
-		{"mean of another size", `type: "Data" top: "d" transform_param { mean_file: "photos_mean.binaryproto" } data_param { source: "digits_test_lmdb" batch_size: 1 backend: LMDB }`, "1×28×28 (channels×height×width) but mean_file ../testdata/golden/runs/photos_mean.binaryproto is 3×40×48"},
+		{"mean of another size", `type: "Data" top: "d" transform_param { mean_file: "photos_mean.binaryproto" } data_param { source: "digits_test_lmdb" batch_size: 1 backend: LMDB }`, `1×28×28 (channels×height×width) but mean_file "../testdata/golden/runs/photos_mean.binaryproto" is 3×40×48; a mean_file is of whole records`},
 		{"two mean values", `type: "Data" top: "d" transform_param { mean_value: 1 mean_value: 2 } data_param { source: "photos_raw_lmdb" batch_size: 1 backend: LMDB }`, "2 mean_value"},
 		{"mean file and value", `type: "Data" top: "d" transform_param { mean_value: 1 mean_file: "photos_mean.binaryproto" } data_param { source: "photos_raw_lmdb" batch_size: 1 backend: LMDB }`, "mean_file and mean_value"},
 		{"no mean file", `type: "Data" top: "d" transform_param { mean_file: "none.binaryproto" } data_param { source: "photos_raw_lmdb" batch_size: 1 backend: LMDB }`, "none.binaryproto"},
@@ -418,7 +418,7 @@ func TestImageDataOptions(t *testing.T) {
 			t.Fatal(err)
 		}
 		l, top := mustOpenData(t, `type: "ImageData" top: "data" top: "label" image_data_param { source: "bad.txt" batch_size: 2 }`, caffepb.Phase_TEST, 1, dir)
-		if err := l.Forward(nil, top); err == nil || !strings.Contains(err.Error(), "bad.txt:2: open ") || !strings.Contains(err.Error(), "none.png") {
+		if err := l.Forward(nil, top); err == nil || !strings.Contains(err.Error(), `bad.txt:2: "`) || !strings.Contains(err.Error(), "none.png") {
 			t.Errorf("error %v, want one that names bad.txt:2 and none.png", err)
 		}
 	})

@@ -77,6 +77,7 @@ func (l *ImageData) Setup(_, top []*tensor.Blob) error {
 	if len(files) == 0 {
 		return fmt.Errorf("%s: the list is empty", source)
 	}
+	data.WarnBare(source, files, l.ctx.Log)
 	if p.GetShuffle() {
 		l.ctx.Log.Info("Shuffling data")
 	}

@@ -128,7 +128,7 @@ func TestWindowDataErrors(t *testing.T) {
 		{"mean", head + `transform_param { crop_size: 41 mean_file: "mean.binaryproto" } window_data_param { batch_size: 1 source: "windows.txt" }`, "too small for crop_size 41"},
 		{"no foreground", head + `transform_param { crop_size: 8 } window_data_param { batch_size: 4 source: "windows.txt" fg_threshold: 2 bg_threshold: 2 }`, "no foreground windows"},
 		{"cached file lost", head + `transform_param { crop_size: 8 } window_data_param { batch_size: 1 source: "lost.txt" cache_images: true fg_fraction: 0 }`, "lost.png"},
-		{"file lost", head + `transform_param { crop_size: 8 } window_data_param { batch_size: 1 source: "lost.txt" fg_fraction: 0 }`, "lost.txt:7: open "},
+		{"file lost", head + `transform_param { crop_size: 8 } window_data_param { batch_size: 1 source: "lost.txt" fg_fraction: 0 }`, `lost.txt:7: "`},
 		{"outside", head + `transform_param { crop_size: 8 } window_data_param { batch_size: 1 source: "wide.txt" fg_fraction: 0 }`, `wide.txt:7": the window from column 3, row 2 to 30, 9 reaches outside its picture of 30×24`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -49,6 +49,10 @@ func open(path string, useMap bool) (*DB, error) {
 	if st, err := os.Stat(path); err == nil && st.IsDir() {
 		file = filepath.Join(path, dataFile)
 	}
+	// To open a named pipe is to wait for someone who writes to it.
+	if st, err := os.Stat(file); err == nil && !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("lmdb: %s: %w: not a regular file", file, ErrCorrupt)
+	}
 	// A writer may lengthen the file between the look at its size and the look
 	// at its meta pages. Pages are written before the meta page that names
 	// them, so a size that is looked at later covers them all.

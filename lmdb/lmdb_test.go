@@ -901,3 +901,10 @@ func BenchmarkSeek(b *testing.B) {
 		}
 	}
 }
+
+// TestOpenDevice: what has no end or waits for a writer is not opened.
+func TestOpenDevice(t *testing.T) {
+	if _, err := Open(os.DevNull); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a device: %v", err)
+	}
+}

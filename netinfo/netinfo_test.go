@@ -273,7 +273,7 @@ func TestSources(t *testing.T) {
 		{name: "no data, a mean picture", layer: `type: "Data"` + tops + `transform_param { mean_file: "/golden/photos_mean.binaryproto" } data_param { source: "/none" backend: LMDB batch_size: 3 }`, want: []int{3, 3, 40, 48}},
 		{name: "no data, a crop and a mean picture", layer: `type: "Data"` + tops + `transform_param { crop_size: 4 mean_file: "/golden/photos_mean.binaryproto" } data_param { source: "/none" backend: LMDB batch_size: 3 }`, want: []int{3, 3, 4, 4}},
 		{name: "no data, grey", layer: `type: "Data"` + tops + `transform_param { crop_size: 4 force_gray: true } data_param { source: "/none" batch_size: 3 }`, want: []int{3, 1, 4, 4}, note: "1 channels"},
-		{name: "no data", layer: `type: "Data"` + tops + `data_param { source: "/none" backend: LMDB batch_size: 3 }`, err: `/none: no such file or directory): give it, such as -shape x=3x3x224x224 -shape t=3`},
+		{name: "no data", layer: `type: "Data"` + tops + `data_param { source: "/none" backend: LMDB batch_size: 3 }`, err: `"/none": no such file or directory): give it, such as -shape x=3x3x224x224 -shape t=3`},
 		{name: "no data, shapes given", layer: `type: "Data"` + tops + `data_param { source: "/none" batch_size: 3 }`, shapes: map[string][]int{"x": {9, 8}, "t": {9}}, want: []int{9, 8}},
 		{name: "no batch size", layer: `type: "Data"` + tops + `transform_param { crop_size: 4 } data_param { source: "/none" }`, err: "batch_size must be positive"},
 		{name: "wrong kind of database", layer: `type: "Data"` + tops + `data_param { source: "/old/db" batch_size: 3 }`, err: "set backend to LMDB"},

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
 	"crema/data"
 	"crema/graph"
 	"crema/hdf5"
+	"crema/internal/infile"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
 
@@ -150,7 +150,7 @@ func hdf5Shapes(l *caffepb.LayerParameter, resolve func(string) string) ([][]int
 		return nil, fmt.Errorf("batch_size must be positive, not %d", batch)
 	}
 	list := resolve(l.GetHdf5DataParam().GetSource())
-	b, err := os.ReadFile(list)
+	b, err := infile.ReadFile(list)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +245,7 @@ func pictureShape(l *caffepb.LayerParameter, o *SourceOptions) (shape []int, not
 	if crop := int(t.GetCropSize()); crop > 0 {
 		if p.c == 0 {
 			p.c = guessChannels(t)
-			note = fmt.Sprintf("assumed pictures of %d channels: its source %s cannot be read (%v)", p.c, source, reason(err))
+			note = fmt.Sprintf("assumed pictures of %d channels: its source %s cannot be read (%v)", p.c, source, infile.Cause(err))
 		}
 		p.h, p.w, err = crop, crop, nil
 	}
@@ -256,15 +256,6 @@ func pictureShape(l *caffepb.LayerParameter, o *SourceOptions) (shape []int, not
 		return nil, "", errNotHere(l, batch, err)
 	}
 	return []int{int(batch), p.c, p.h, p.w}, note, nil
-}
-
-// reason leaves out the path that an error of the operating system repeats.
-func reason(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }
 
 // guessChannels returns as many channels as there are mean values, or 3.
@@ -321,7 +312,7 @@ func firstListed(list, root string, resolve func(string) string) (h, w int, err 
 		return 0, 0, fmt.Errorf("%s: the list is empty", list)
 	}
 	name := resolve(root + files[0].Name)
-	b, err := os.ReadFile(name)
+	b, err := infile.ReadFile(name)
 	if err != nil {
 		return 0, 0, err
 	}

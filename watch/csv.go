@@ -7,12 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"crema/internal/infile"
 	"crema/internal/summary"
 )
 
@@ -95,7 +95,7 @@ func (r *tableRow) float(i, bits int) float64 {
 // killed, and does not count. If after is not nil it gets the offset behind the
 // header.
 func readTable(path string, head []string, f func(*tableRow) bool, after *int64) error {
-	file, err := os.Open(path)
+	file, err := infile.Open(path)
 	if err != nil {
 		return err
 	}

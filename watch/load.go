@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"crema/internal/infile"
 	"crema/internal/summary"
 )
 
@@ -44,7 +45,7 @@ func Runs(dir string) ([]RunInfo, error) {
 // lastIteration returns the number in the last row of a table without reading
 // the whole; -1 if it has no rows.
 func lastIteration(path string) (int, error) {
-	f, err := os.Open(path)
+	f, err := infile.Open(path)
 	if err != nil {
 		return 0, err
 	}

@@ -53,13 +53,23 @@ func (e *PathError) Error() string {
 // Unwrap returns the cause.
 func (e *PathError) Unwrap() error { return e.Err }
 
+// Cause returns an error about a file without the path, for messages that have
+// it already.
+func Cause(err error) error {
+	var ours *PathError
+	var theirs *fs.PathError
+	switch {
+	case errors.As(err, &ours):
+		return ours.Err
+	case errors.As(err, &theirs):
+		return theirs.Err
+	}
+	return err
+}
+
 // wrap makes a PathError of an error of package os.
 func wrap(path string, err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		err = p.Err
-	}
-	return &PathError{path, err}
+	return &PathError{path, Cause(err)}
 }
 
 // Odd says what looks wrong about a path, "" if nothing does.
@@ -105,17 +115,30 @@ func Odd(path string) string {
 	return ""
 }
 
+// Stat is os.Stat with the errors of this package.
+func Stat(path string) (fs.FileInfo, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, wrap(path, err)
+	}
+	return st, nil
+}
+
 // Check reports why a path cannot be opened as a file, as far as can be said
 // without opening it.
 func Check(path string) error {
-	st, err := os.Stat(path)
+	st, err := Stat(path)
 	if err != nil {
-		return wrap(path, err)
+		return err
 	}
-	if k := ofMode(st.Mode()); k != Unknown {
+	switch k := ofMode(st.Mode()); k {
+	case Unknown:
+		return nil
+	case Pipe:
+		return &PathError{path, fmt.Errorf("%w: it is %s: %s", ErrNotRegular, k, anyWant[Pipe])}
+	default:
 		return &PathError{path, fmt.Errorf("%w: it is %s", ErrNotRegular, k)}
 	}
-	return nil
 }
 
 // Open opens a regular file for reading.

@@ -64,6 +64,8 @@ func TestOf(t *testing.T) {
 		{"python", []byte("import caffe\nnet = 1\n"), Python},
 		{"json", []byte("{\"layer\": 1}"), JSON},
 		{"words", []byte("See the README for the weights."), Text},
+		{"a sealed state", []byte("\xca\x3e\x00\x08\x05\x12\x01x"), SolverState},
+		{"sealed weights", []byte("\xca\x3e\x00\x0a\x01x\xa2\x06\x00"), Weights},
 		{"noise", []byte{0x0f, 1, 2, 3, 0}, Unknown},
 	} {
 		if got := Of(c.head); got != c.want {

@@ -116,6 +116,10 @@ var advice = map[pair]string{
 	{LMDB, Folder}:    "the folder of a database holds a file data.mdb; pictures that are files are read by a layer of type ImageData",
 
 	{LevelDB, LMDB}:     "the backend is LEVELDB (Caffe's default): set backend to LMDB",
+	{LevelDB, Folder}:   "the folder of a database holds a file CURRENT; pictures that are files are read by a layer of type ImageData",
+	{LevelDB, Picture}:  "pictures that are files are read by a layer of type ImageData, or put into a database by crema convert_imageset",
+	{LevelDB, List}:     "a list is read by a layer of type ImageData, or made into a database by crema convert_imageset",
+	{LevelDB, HDF5}:     "it is read by a layer of type HDF5Data",
 	{LevelDB, LMDBFile}: "the backend is LEVELDB (Caffe's default): set backend to LMDB",
 
 	{List, LMDB}:    "it is read by a layer of type Data with backend: LMDB",
@@ -374,6 +378,10 @@ func looksListed(s string) bool {
 	return n > 0
 }
 
+// sealField is the number of the field that snapshots of crema begin with
+// (internal/seal).
+const sealField = 1001
+
 // ofFields tells Caffe's binary files by the protobuf fields they begin with.
 func ofFields(head []byte) Kind {
 	type seen struct {
@@ -386,7 +394,9 @@ func ofFields(head []byte) Kind {
 		if n < 0 || typ == protowire.StartGroupType || typ == protowire.EndGroupType {
 			return Unknown
 		}
-		fields = append(fields, seen{num, typ})
+		if num != sealField {
+			fields = append(fields, seen{num, typ})
+		}
 		m := protowire.ConsumeFieldValue(num, typ, b[n:])
 		if m < 0 {
 			break // the value goes on behind the head

@@ -17,9 +17,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"crema/internal/atomicfile"
+	"crema/internal/infile"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -110,7 +110,7 @@ func (c *counter) Write(p []byte) (int, error) {
 // and earlier versions wrote it. The error wraps ErrDamaged if the file is not as
 // it was sealed, and names the file.
 func Check(path string) (*Seal, error) {
-	f, err := os.Open(path)
+	f, err := infile.Open(path)
 	if err != nil {
 		return nil, err
 	}
