@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -58,10 +61,20 @@ func TestKill(t *testing.T) {
 		}
 		last = iter
 		cmd := start(100000000, state)
+		log, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(60+rand.IntN(140)) * time.Millisecond)
+		// From the first snapshot on, however slow the machine is, it writes one
+		// after the other.
+		lines := bufio.NewScanner(log)
+		for lines.Scan() && !strings.Contains(lines.Text(), "Snapshotting to") {
+		}
+		go io.Copy(io.Discard, log)
+		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatalf("kill %d: the run from %q had ended by itself", k, state)
 		}
@@ -69,7 +82,7 @@ func TestKill(t *testing.T) {
 	}
 	state, iter := newest(t, dir)
 	if iter < 2 {
-		t.Fatalf("20 runs of up to 200 ms reached no snapshot")
+		t.Fatalf("20 runs reached no snapshot")
 	}
 	end := iter/2*2 + 4
 	if out, err := start(end, state).CombinedOutput(); err != nil {
