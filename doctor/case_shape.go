@@ -254,21 +254,29 @@ func (w window) conv(in int) int {
 	return -1
 }
 
+// oneInCaffe reports whether Caffe's convolution makes one output of an extent
+// that is smaller than the kernel: its quotients are rounded towards 0
+// (base_conv_layer.cpp, conv_layer.cpp). Larger ones are no obstacle.
+func (w window) oneInCaffe(in int) bool { return in+2*w.pad-w.extent() > -w.stride }
+
 // pool is conv for pooling, which rounds up unless floor.
 func (w window) pool(in int, floor bool) int {
 	if in == 0 || w.kernel == 0 || w.stride == 0 {
 		return 0
 	}
 	room := in + 2*w.pad - w.kernel
+	if !floor {
+		room += w.stride - 1 // less than a step too few still makes a window
+	}
 	if room < 0 {
 		return -1
 	}
-	if floor {
-		return room/w.stride + 1
-	}
-	out := (room+w.stride-1)/w.stride + 1
+	out := room/w.stride + 1
 	if w.pad > 0 && (out-1)*w.stride >= in+w.pad {
 		out--
+	}
+	if out <= 0 {
+		return -1
 	}
 	return out
 }

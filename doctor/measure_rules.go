@@ -162,7 +162,7 @@ func (m *Measurement) findUnits() []Finding {
 		case l.Dead >= deadUnits && m.Images > 1:
 			f := Finding{Rule: "measured-dead-units", Severity: Warning, Sure: Certain, Layer: l.Name,
 				What: fmt.Sprintf("%.0f %% of the units of %q are zero for all of %d images.", 100*l.Dead, l.Name, m.Images),
-				Why:  "A ReLU that is never on passes no gradient: its unit stays as it is."}
+				Why:  "A ReLU that is never on passes no gradient: its unit learns nothing."}
 			if l.Dead == 1 {
 				f.Severity = Error
 			}

@@ -561,6 +561,13 @@ func testPass(c *Case, k *collector) {
 				break
 			}
 		}
+		if i < len(p.TestIter) && p.TestIter[i] <= 0 {
+			f := c.of("test-nothing", Warning, Certain, fmt.Sprintf("test_iter[%d]", i))
+			f.What = fmt.Sprintf("test_iter is %d.", p.TestIter[i])
+			f.Why, f.Fix = "The net is built for testing and tested on no batch.", "test_iter: the size of the test set divided by its batch_size"
+			k.add(f)
+			continue
+		}
 		if d == nil || i >= len(p.TestIter) || batch(d) == 0 {
 			continue
 		}

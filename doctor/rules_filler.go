@@ -60,20 +60,26 @@ func signalAtTheEnd(c *Case, k *collector) {
 	}
 	in := source.tops[0].signal
 	moves := gradientSquares(end, weights)
+	shown := 1.0 // what padding leaves of the signal's mean square
+	for _, l := range weights {
+		shown *= inside(l)
+	}
 	depth := float64(len(weights))
 	from := fmt.Sprintf("The input has RMS %s", num(in.rms()))
 	if got, _ := c.input(source); !got.measured {
 		from += " (if the data are photographs of 8 bits)"
 	}
 	switch {
+	case moves < weakK && moves/shown >= weakK:
+		// maps has more to say: the kernels see little but padding.
 	case moves < weakK:
-		f := c.fillerFinding("signal-vanishes", weights, func(g, ideal float64) bool { return g < fillerGap*ideal })
+		f, fault := c.fillerFinding("signal-vanishes", weights, func(g, ideal float64) bool { return g < fillerGap*ideal })
 		if moves < deadK {
 			f.Severity = Error
 		}
 		factor := out.imageRMS() / in.imageRMS()
-		f.What = fmt.Sprintf("The signal dies out: %s; of what differs between pictures, %s is predicted to reach %q, %s of the input's (%s a layer over %d layers with weights), beside %s that is the same for every picture.",
-			strings.ToLower(from[:1])+from[1:], num(out.imageRMS()), end.GetName(), num(factor), num(math.Pow(factor, 1/depth)), len(weights), num(math.Sqrt(out.fixed)))
+		f.What = fmt.Sprintf("The signal dies out: %s; of what differs between pictures, %s is predicted to reach %q, %s of the input's (%s a layer over %d layers with weights), beside %s that is the same for every picture.%s",
+			strings.ToLower(from[:1])+from[1:], num(out.imageRMS()), end.GetName(), num(factor), num(math.Pow(factor, 1/depth)), len(weights), num(math.Sqrt(out.fixed)), fault)
 		f.Why = "Gradients are proportional to what differs between pictures; with so little, the net gives every picture the same answer and the loss stays where it began"
 		if s := end.tops[0].shape; len(s) > 1 && s[1] > 1 {
 			f.Why += fmt.Sprintf(" (near ln %d = %.4g for a softmax)", s[1], math.Log(float64(s[1])))
@@ -82,12 +88,12 @@ func signalAtTheEnd(c *Case, k *collector) {
 		c.prescribe(&f, end, weights, source)
 		k.add(f)
 	case out.rms() > loudRMS && end.softmaxAhead():
-		f := c.fillerFinding("signal-explodes", weights, func(g, ideal float64) bool { return g > 2*ideal })
+		f, fault := c.fillerFinding("signal-explodes", weights, func(g, ideal float64) bool { return g > 2*ideal })
 		if out.rms() > deafRMS {
 			f.Severity = Error
 		}
-		f.What = fmt.Sprintf("The signal explodes: %s, and the outputs of %q are predicted to have RMS %s (a factor of %s a layer over %d layers with weights).",
-			strings.ToLower(from[:1])+from[1:], end.GetName(), num(out.rms()), num(math.Pow(out.rms()/in.rms(), 1/depth)), len(weights))
+		f.What = fmt.Sprintf("The signal explodes: %s, and the outputs of %q are predicted to have RMS %s (a factor of %s a layer over %d layers with weights).%s",
+			strings.ToLower(from[:1])+from[1:], end.GetName(), num(out.rms()), num(math.Pow(out.rms()/in.rms(), 1/depth)), len(weights), fault)
 		f.Why = fmt.Sprintf("A softmax of such scores is certain of a class at random: the loss begins at about %s or at its floor, 87.34, and the first steps are huge.", num(min(out.rms()*3, 87.34)))
 		c.prescribe(&f, end, weights, source)
 		k.add(f)
@@ -182,8 +188,8 @@ func gain(l *layer) (is, ideal float64, ok bool) {
 }
 
 // fillerFinding begins a finding about layers whose fillers have a gain that is
-// off, with what they should have.
-func (c *Case) fillerFinding(rule string, weights []*layer, off func(is, ideal float64) bool) Finding {
+// off, with what they should have, and a sentence that says which those are.
+func (c *Case) fillerFinding(rule string, weights []*layer, off func(is, ideal float64) bool) (f Finding, fault string) {
 	var bad []*layer
 	for _, l := range weights {
 		if is, ideal, ok := gain(l); ok && off(is, ideal) {
@@ -195,7 +201,7 @@ func (c *Case) fillerFinding(rule string, weights []*layer, off func(is, ideal f
 		at = bad[0]
 	}
 	w, _ := weightsOf(at)
-	f := at.in(rule, Warning, Likely, w.field+".weight_filler")
+	f = at.in(rule, Warning, Likely, w.field+".weight_filler")
 	// One group for each filler that is wanted and place it is written in.
 	type group struct{ field, filler string }
 	groups := map[group][]*layer{}
@@ -233,7 +239,54 @@ func (c *Case) fillerFinding(rule string, weights []*layer, off func(is, ideal f
 		}
 	}
 	f.Fix = strings.Join(texts, "; ")
-	return f
+	return f, blame(bad)
+}
+
+// blame says which fillers of layers have a gain that is off, and by how much;
+// it begins with a blank, or is "" without layers.
+func blame(ls []*layer) string {
+	type culprit struct {
+		layers []*layer
+		lo, hi float64 // gain as a part of what it should be
+	}
+	var order []string
+	of := map[string]*culprit{}
+	for _, l := range ls {
+		w, _ := weightsOf(l)
+		is, ideal, _ := gain(l)
+		text := fillerText(w.weight)
+		g := of[text]
+		if g == nil {
+			g = &culprit{lo: math.Inf(1)}
+			of[text], order = g, append(order, text)
+		}
+		g.layers = append(g.layers, l)
+		g.lo, g.hi = min(g.lo, is/ideal), max(g.hi, is/ideal)
+	}
+	var parts []string
+	for _, text := range order {
+		g := of[text]
+		share := num(g.lo)
+		if num(g.hi) != share {
+			share += " to " + num(g.hi)
+		}
+		parts = append(parts, fmt.Sprintf("%s in %s gives weights %s times the variance that keeps a signal as it is", text, list(quoted(names(g.layers))), share))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " At fault are the fillers: " + strings.Join(parts, "; ") + "."
+}
+
+// fillerText writes a filler's type with the fields that set its spread.
+func fillerText(p *caffepb.FillerParameter) string {
+	switch p.GetType() {
+	case "gaussian":
+		return "gaussian of std " + f32(p.GetStd())
+	case "uniform":
+		return fmt.Sprintf("uniform from %s to %s", f32(p.GetMin()), f32(p.GetMax()))
+	}
+	return p.GetType()
 }
 
 // prescribe predicts what the finding's edit does, and names another one where
@@ -376,7 +429,7 @@ func constantWeights(c *Case, k *collector) {
 		k.add(f)
 	}
 	report(dead, Error, Certain, "every output is 0, and the ReLU behind passes no gradient at 0",
-		"Neither these weights nor those before them ever change.")
+		"Neither these weights nor those before them get a gradient. "+c.untouched(weights))
 	sev := Warning
 	if len(same) > 0 && len(constant) == len(weights) {
 		sev = Error
@@ -384,7 +437,7 @@ func constantWeights(c *Case, k *collector) {
 	report(same, sev, Likely, "all their units compute the same",
 		"Units that begin equal learn the same, or next to it: the layer works like a single unit.")
 	report(last, Note, Certain, "the first outputs do not depend on the picture",
-		"The first step reaches this layer alone; later ones reach the others.")
+		"The first gradient reaches this layer alone; later ones reach the others.")
 }
 
 func verb(ls []*layer) string {

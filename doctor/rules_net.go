@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"crema/layers"
+	"crema/prototxt"
 	"crema/prototxt/caffepb"
 )
 
@@ -33,6 +34,16 @@ var paramsOf = map[string][]protoreflect.Name{
 	"WindowData": {"window_data_param", "transform_param"},
 }
 
+// typeNames returns Caffe's layer types, sorted.
+func typeNames() []string {
+	var out []string
+	for t := range paramsOf {
+		out = append(out, t)
+	}
+	slices.Sort(out)
+	return out
+}
+
 // wiring finds blobs that nothing makes and layer types that do not exist.
 func wiring(c *Case, k *collector) {
 	for _, n := range c.nets() {
@@ -43,7 +54,11 @@ func wiring(c *Case, k *collector) {
 			for _, name := range l.lost {
 				f := l.in("unknown-blob", Error, Certain, "bottom")
 				f.What = fmt.Sprintf("No layer before it makes the blob %q in the %s net.", name, n.Title)
-				f.Why, f.Fix = "The net cannot be built.", "Name a top of an earlier layer; the include rules of that layer may leave it out here."
+				f.Why, f.Fix = "The net cannot be built.", "Name a top of an earlier layer."
+				if by := n.leftOut(name); by != "" {
+					f.What = fmt.Sprintf("The layer %q makes the blob %q, and its rules leave it out of the %s net.", by, name, n.Title)
+					f.Fix = "Change the include or exclude rule of that layer, or leave this one out by the same rule."
+				}
 				k.add(f)
 			}
 			t := l.GetType()
@@ -60,10 +75,28 @@ func wiring(c *Case, k *collector) {
 				f := l.in("unknown-type", Error, Likely, "type")
 				f.What, f.Why = fmt.Sprintf("Caffe has no layer type %q.", t), "The net cannot be built."
 				f.Fix = "Types are case-sensitive: Convolution, InnerProduct, ReLU, SoftmaxWithLoss, …"
+				if near := prototxt.Nearest(t, typeNames()); near != "" {
+					f.Fix, f.Set = fmt.Sprintf("type: %q", near), []string{l.set("type", near)}
+				}
+				if fork := prototxt.ForkOfType(t); fork != "" {
+					f.What, f.Sure = fmt.Sprintf("The layer type %q is of %s, not of Caffe.", t, fork), Certain
+					f.Fix, f.Set = "Replace the layer, or write it as a Python layer.", nil
+				}
 				k.add(f)
 			}
 		}
 	}
+}
+
+// leftOut returns the name of a layer that makes a blob of that name and that
+// the rules leave out of the net, "" if there is none.
+func (n *Net) leftOut(blob string) string {
+	for i, l := range n.Param.Layer {
+		if slices.Contains(l.Top, blob) && !slices.ContainsFunc(n.layers, func(k *layer) bool { return k.index == i }) {
+			return l.GetName()
+		}
+	}
+	return ""
 }
 
 // losses finds train nets that minimise nothing.
@@ -206,13 +239,16 @@ func maps(c *Case, k *collector) {
 			f := l.in("kernel-too-large", Error, Certain, field)
 			f.What = fmt.Sprintf("The window of %d×%d is larger than the map of %d×%d with its padding.", h.extent(), w.extent(), in[2], in[3])
 			f.Why, f.Fix = "The net cannot be built.", "Fewer or smaller steps before it, a larger crop_size, or a pad."
+			if conv && h.oneInCaffe(in[2]) && w.oneInCaffe(in[3]) {
+				f.Why = "Caffe makes an output of one pixel of it, most of it from outside of the map; this program refuses to build it."
+			}
 			k.add(f)
 			return // what follows has no size
 		}
 		if share := inside(l); conv && share < 0.34 {
 			f := l.in("mostly-padding", Warning, Certain, field)
 			f.What = fmt.Sprintf("The map is %d×%d, so %.0f %% of what the %d×%d kernel sees is padding.", in[2], in[3], 100*(1-share), h.kernel, w.kernel)
-			f.Why = "Most of the weights are multiplied by 0 and never learn; the picture was reduced too far before."
+			f.Why = "Most of the weights are multiplied by 0 and get no gradient; the picture was reduced too far before."
 			f.Fix = "Keep the maps larger: check stride and pad of the layers before, or use a 1×1 kernel."
 			k.add(f)
 		}
@@ -413,6 +449,9 @@ func frozen(c *Case, k *collector) {
 	case len(still) == len(weights):
 		f := still[0].in("frozen", Error, Certain, "param[0].lr_mult")
 		f.What, f.Why = fmt.Sprintf("lr_mult of the weights of all %d layers that have some is 0.", len(still)), "Nothing is learned."
+		if s := learnsBeside(c.Train); s != "" {
+			f.Why = s
+		}
 		f.Fix, f.Set = "lr_mult: 1", setAll(still, "param[0].lr_mult", "1")
 		k.add(f)
 	case len(still) > 0 && !c.pretrained() && !slices.ContainsFunc(still, func(l *layer) bool { return len(l.Blobs) > 0 }):
@@ -473,7 +512,7 @@ func (c *Case) unreached(k *collector, weights []*layer) {
 	if len(cut) > 0 && len(stops) > 0 {
 		f := stops[0].in("gradient-stopped", Warning, Certain, "propagate_down")
 		f.What = fmt.Sprintf("propagate_down is false here, so no gradient reaches %s.", list(quoted(names(cut))))
-		f.Why = "They stay as they are for the whole run."
+		f.Why = c.untouched(cut)
 		if c.pretrained() {
 			f.Severity = Note
 		}
@@ -483,7 +522,7 @@ func (c *Case) unreached(k *collector, weights []*layer) {
 	if len(loose) > 0 && len(loose) < len(weights) {
 		f := loose[0].in("not-in-the-loss", Warning, Certain, "top")
 		f.What = fmt.Sprintf("No loss depends on %s in TRAIN.", list(quoted(names(loose))))
-		f.Why = "They are computed and never trained."
+		f.Why = "They are computed and never trained. " + c.untouched(loose)
 		f.Fix = "Check bottom and top of the layers behind: a wrong name may bypass them. What is for TEST alone wants include { phase: TEST }."
 		k.add(f)
 	}

@@ -57,11 +57,6 @@ func refusedSettings(c *Case, k *collector) {
 	if len(p.TestIter) > 0 && p.GetTestInterval() <= 0 {
 		refuse("test_interval", "There is a test_iter but no test_interval.", "Add test_interval, the number of iterations between tests.")
 	}
-	for i, n := range p.TestIter {
-		if n <= 0 {
-			refuse(fmt.Sprintf("test_iter[%d]", i), fmt.Sprintf("test_iter is %d.", n), "Set test_iter to the size of the test set divided by its batch_size.")
-		}
-	}
 	if p.GetIterSize() < 1 {
 		refuse("iter_size", fmt.Sprintf("iter_size is %d.", p.GetIterSize()), "Remove iter_size (1).", "iter_size=1")
 	}
@@ -343,7 +338,7 @@ func (c *Case) underflow(k *collector, base, last float64) {
 		f.What += fmt.Sprintf(", from %s on it is 0", num(zero))
 	}
 	f.What += "."
-	f.Why = fmt.Sprintf("The last %.0f %% of the run change nothing.", 100*(last-from)/last)
+	f.Why = fmt.Sprintf("The last %.0f %% of the run change next to nothing.", 100*(last-from)/last)
 	switch p.GetLrPolicy() {
 	case "step":
 		size := int(last / 3)
@@ -389,6 +384,12 @@ func momentum(c *Case, k *collector) {
 		f := c.of("momentum-range", Error, Certain, "momentum")
 		f.What = fmt.Sprintf("momentum is %s; it must be at least 0 and below 1.", f32(m))
 		f.Why, f.Fix, f.Set = "Steps add up without end, and the weights grow until they overflow.", "momentum: 0.9", []string{"momentum=0.9"}
+		switch {
+		case t != "SGD" && t != "Nesterov":
+			f.Why = fmt.Sprintf("It is the decay of %s's running means, which then have no sense.", t)
+		case m < 0:
+			f.Why = "Each step is turned against the ones before it."
+		}
 		k.add(f)
 	case m > 0.995 && (t == "SGD" || t == "Nesterov"):
 		f := c.of("momentum-range", Warning, Likely, "momentum")
@@ -423,7 +424,7 @@ func decay(c *Case, k *collector) {
 	switch wd := p.GetWeightDecay(); {
 	case wd < 0:
 		f := c.of("weight-decay", Error, Certain, "weight_decay")
-		f.What, f.Why = fmt.Sprintf("weight_decay is %s.", f32(wd)), "Weights grow by themselves until they overflow."
+		f.What, f.Why = fmt.Sprintf("weight_decay is %s.", f32(wd)), "Weights grow by themselves."
 		f.Fix, f.Set = "weight_decay: 0.0005", []string{"weight_decay=0.0005"}
 		k.add(f)
 	case wd >= 0.1:
@@ -446,6 +447,10 @@ func decay(c *Case, k *collector) {
 		f.Why, f.Fix, f.Set = "Every step is cut to next to nothing.", "clip_gradients: 35, or remove it", []string{"clip_gradients="}
 		if clip == 0 {
 			f.Severity, f.Sure = Error, Certain
+			f.Why = "Every gradient is cut to 0; weight_decay, which comes after it, is all that is left."
+			if p.GetWeightDecay() == 0 {
+				f.Why = "Every gradient is cut to 0."
+			}
 		}
 		k.add(f)
 	}
@@ -492,7 +497,7 @@ func snapshots(c *Case, k *collector) {
 	switch {
 	case (every == 0 || every > last) && !p.GetSnapshotAfterTrain():
 		f.What = fmt.Sprintf("No snapshot is taken in %d iterations, and snapshot_after_train is false.", last)
-		f.Why = "Nothing of the run is kept."
+		f.Why = "Nothing of the run is kept, unless a signal asks for a snapshot."
 		k.add(f)
 	case (every == 0 || every >= last) && last >= long:
 		f.What = fmt.Sprintf("No snapshot is taken before the end at iteration %d.", last)
@@ -575,7 +580,11 @@ func solverFields(c *Case, k *collector) {
 	if n := p.GetTestInterval(); len(p.TestIter) > 0 && n > p.GetMaxIter() && p.GetMaxIter() > 0 {
 		f := c.of("test-interval", Note, Certain, "test_interval")
 		f.What = fmt.Sprintf("test_interval %d is longer than the run of %d iterations.", n, p.GetMaxIter())
-		f.Why, f.Fix = "The net is tested before the first iteration only.", fmt.Sprintf("test_interval: %d", max(1, p.GetMaxIter()/10))
+		f.Why = "The net is tested before the first iteration only."
+		if !p.GetTestInitialization() {
+			f.Why = "test_initialization is false, so the net is never tested."
+		}
+		f.Fix = fmt.Sprintf("test_interval: %d", max(1, p.GetMaxIter()/10))
 		f.Set = []string{fmt.Sprintf("test_interval=%d", max(1, p.GetMaxIter()/10))}
 		k.add(f)
 	}

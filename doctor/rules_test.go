@@ -652,6 +652,10 @@ var more = []fault{
 	{"data not there", "source-missing", nil, func(_ *testing.T, p *patient) {
 		p.data()[0].DataParam.Source = proto.String(p.path("nowhere"))
 	}},
+	{"test_iter of 0", "test-nothing", nil, func(_ *testing.T, p *patient) { p.solver.TestIter = []int32{0} }},
+	{"a type of a fork", "unknown-type", []string{"not-in-the-loss"}, func(_ *testing.T, p *patient) {
+		p.insert(`name: "n" type: "Normalize" bottom: "pool1" top: "n"`)
+	}},
 	{"a broken mean file", "source-unreadable", nil, func(t *testing.T, p *patient) {
 		name := filepath.Join(t.TempDir(), "mean")
 		if err := os.WriteFile(name, []byte("no mean"), 0o666); err != nil {

@@ -292,7 +292,7 @@ func (s *scanner) escape(b []byte) ([]byte, *Problem) {
 		}
 		return utf8.AppendRune(b, rune(v)), nil
 	}
-	return nil, problem(at, "unknown escape %s in a string; a backslash itself is written \\\\", quoteShort("\\"+string(rune(c))))
+	return nil, problem(at, "unknown escape %s in a string; between folders write /, and a backslash itself as \\\\", quoteShort("\\"+string(rune(c))))
 }
 
 // hex reads at most most hexadecimal digits.

@@ -14,6 +14,7 @@ import (
 
 	"crema/graph"
 	"crema/internal/glog"
+	"crema/internal/infile"
 	"crema/internal/memory"
 	"crema/internal/seal"
 	"crema/prototxt"
@@ -310,7 +311,11 @@ func (s *Solver) setPrefix() error {
 	dir := filepath.Dir(s.prefix)
 	f, err := os.CreateTemp(dir, ".crema-probe")
 	if err != nil {
-		return fmt.Errorf("cannot write snapshots to prefix %q (snapshot_prefix): %w", s.prefix, err)
+		odd := infile.Odd(s.prefix)
+		if odd != "" {
+			odd = " (" + odd + ")"
+		}
+		return fmt.Errorf("cannot write snapshots to prefix %q (snapshot_prefix)%s: %w", s.prefix, odd, err)
 	}
 	f.Close()
 	return os.Remove(f.Name())

@@ -127,3 +127,15 @@ func TestNetTitles(t *testing.T) {
 		}
 	}
 }
+
+// TestOddPrefix: a prefix with an escape that was meant as a folder says so.
+func TestOddPrefix(t *testing.T) {
+	sp := parseSolver(t, strings.Replace(busySolver, "net_param", `snapshot_prefix: "snaps\train" net_param`, 1))
+	s, err := solver.New(sp, solver.Options{ResolvePath: func(p string) string { return filepath.Join("/none", p) }})
+	if err == nil {
+		s.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), `"/none/snaps\train" (snapshot_prefix) (it holds a tab: in a prototxt a backslash begins an escape`) {
+		t.Error(err)
+	}
+}
