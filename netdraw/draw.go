@@ -1,7 +1,6 @@
 package netdraw
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"image/color"
@@ -12,11 +11,10 @@ import (
 	"strings"
 
 	"crema/internal/atomicfile"
+	"crema/internal/sans"
 	"crema/netinfo"
 
-	stdfont "golang.org/x/image/font"
 	"gonum.org/v1/plot/font"
-	"gonum.org/v1/plot/font/liberation"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/vgimg"
 	"gonum.org/v1/plot/vg/vgsvg"
@@ -76,13 +74,7 @@ func WriteSVG(w io.Writer, i *netinfo.Info, dir Direction) error {
 	p := newPicture(newDiagram(i), dir)
 	c := vgsvg.New(vg.Length(p.width)*px, vg.Length(p.height)*px)
 	p.draw(c)
-	var b bytes.Buffer
-	if _, err := c.WriteTo(&b); err != nil {
-		return err
-	}
-	// Arial and Helvetica have the widths that the boxes were made for.
-	_, err := w.Write(bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif")))
-	return err
+	return sans.WriteSVG(w, c)
 }
 
 // maxPixels limits the memory that a PNG picture takes.
@@ -115,15 +107,10 @@ const (
 	arrow      = 7.0
 )
 
-var faces = font.NewCache(liberation.Collection())
-
-// face returns the font of a size, as gonum's copy of Liberation Sans has it.
+// face returns the font of a size.
 func face(size float64, bold bool) font.Face {
-	f := font.Font{Typeface: "Liberation", Variant: "Sans"}
-	if bold {
-		f.Weight = stdfont.WeightBold
-	}
-	return faces.Lookup(f, vg.Length(size)*px)
+	f := sans.Font(vg.Length(size)*px, bold)
+	return sans.Cache.Lookup(f, f.Size)
 }
 
 // textWidth returns how wide a text is.

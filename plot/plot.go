@@ -9,8 +9,9 @@ import (
 	"slices"
 	"strings"
 
+	"crema/internal/sans"
+
 	gplot "gonum.org/v1/plot"
-	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
@@ -64,11 +65,6 @@ type Level struct {
 var colors = []color.RGBA{
 	{0x00, 0x72, 0xb2, 0xff}, {0xd5, 0x5e, 0x00, 0xff}, {0x00, 0x9e, 0x73, 0xff}, {0xcc, 0x79, 0xa7, 0xff},
 	{0x56, 0xb4, 0xe9, 0xff}, {0xe6, 0x9f, 0x00, 0xff}, {0x50, 0x50, 0x50, 0xff},
-}
-
-// sans is the font of all text: gonum's copy of Liberation Sans.
-func sans(size vg.Length) font.Font {
-	return font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
 }
 
 // px is the length of a CSS pixel.
@@ -153,14 +149,14 @@ func (c *Chart) draw(canvas draw.Canvas, raster bool) {
 
 // style sets fonts, axes and the grid.
 func (c *Chart) style(p *gplot.Plot) {
-	handler := text.Plain{Fonts: font.DefaultCache}
+	handler := text.Plain{Fonts: sans.Cache}
 	for _, s := range []*text.Style{&p.Title.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.Legend.TextStyle} {
 		s.Handler = handler
-		s.Font = sans(13 * px)
+		s.Font = sans.Font(13 * px, false)
 		s.Color = color.Gray{Y: 0x30}
 	}
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = c.Title, c.XLabel, c.YLabel
-	p.Title.TextStyle.Font = sans(16 * px)
+	p.Title.TextStyle.Font = sans.Font(16 * px, false)
 	p.Title.Padding = 8 * px
 	p.X.Padding, p.Y.Padding = 0, 0
 	for _, a := range []*gplot.Axis{&p.X, &p.Y} {

@@ -1,13 +1,13 @@
 package plot
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
 
 	"crema/internal/atomicfile"
+	"crema/internal/sans"
 
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -35,14 +35,7 @@ func writeSVG(w io.Writer, charts []*Chart) error {
 	width, height := stackSize(charts)
 	canvas := vgsvg.New(width, height)
 	drawStack(charts, draw.NewCanvas(canvas, width, height), false)
-	var b bytes.Buffer
-	if _, err := canvas.WriteTo(&b); err != nil {
-		return err
-	}
-	// Arial and Helvetica have the widths the labels were placed with.
-	out := bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif"))
-	_, err := w.Write(out)
-	return err
+	return sans.WriteSVG(w, canvas)
 }
 
 func writePNG(w io.Writer, charts []*Chart) error {
