@@ -45,7 +45,7 @@ func TestHeader(t *testing.T) {
 		}
 		if len(shape) > 0 {
 			other := slices.Clone(shape)
-			other[0] = math.MaxInt64
+			other[0] = math.MaxInt
 			if n := len(Header(other)); n != len(h) {
 				t.Errorf("%v: %d bytes, with many rows %d", shape, len(h), n)
 			}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -131,7 +132,7 @@ func cutIter(state string) (prefix string, iter int, ok bool) {
 
 // findAuto turns SnapshotAuto into a path, "" for a run that begins anew.
 func (s *Solver) findAuto() (string, error) {
-	path, err := newestGood(s.prefix, 1<<62, func(err error) { glog.Warnf(s.log, "Not resuming from this snapshot: %v", err) })
+	path, err := newestGood(s.prefix, math.MaxInt, func(err error) { glog.Warnf(s.log, "Not resuming from this snapshot: %v", err) })
 	if err != nil {
 		return "", fmt.Errorf("looking for snapshots: %w", err)
 	}
