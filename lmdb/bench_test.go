@@ -1,13 +1,10 @@
 package lmdb
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -61,12 +58,5 @@ func BenchmarkSeek(b *testing.B) {
 		if _, _, err := c.Seek(recs[rnd.IntN(len(recs))].key); err != nil {
 			b.Fatal(err)
 		}
-	}
-}
-
-// TestOpenDevice: what has no end or waits for a writer is not opened.
-func TestOpenDevice(t *testing.T) {
-	if _, err := Open(os.DevNull); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "not a regular file") {
-		t.Errorf("a device: %v", err)
 	}
 }

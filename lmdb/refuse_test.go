@@ -355,3 +355,10 @@ func TestClosed(t *testing.T) {
 		t.Errorf("Intact: %v, want os.ErrClosed", err)
 	}
 }
+
+// TestOpenDevice: what has no end or waits for a writer is not opened.
+func TestOpenDevice(t *testing.T) {
+	if _, err := Open(os.DevNull); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a device: %v", err)
+	}
+}

@@ -152,11 +152,11 @@ func (c *Chart) style(p *gplot.Plot) {
 	handler := text.Plain{Fonts: sans.Cache}
 	for _, s := range []*text.Style{&p.Title.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.Legend.TextStyle} {
 		s.Handler = handler
-		s.Font = sans.Font(13 * px, false)
+		s.Font = sans.Font(13*px, false)
 		s.Color = color.Gray{Y: 0x30}
 	}
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = c.Title, c.XLabel, c.YLabel
-	p.Title.TextStyle.Font = sans.Font(16 * px, false)
+	p.Title.TextStyle.Font = sans.Font(16*px, false)
 	p.Title.Padding = 8 * px
 	p.X.Padding, p.Y.Padding = 0, 0
 	for _, a := range []*gplot.Axis{&p.X, &p.Y} {
