@@ -308,14 +308,17 @@ func (s *Solver) setPrefix() error {
 	if s.p.GetSnapshot() == 0 && !s.p.GetSnapshotAfterTrain() && s.o.OnNaN != OnNaNRollback {
 		return nil
 	}
+	odd := infile.Odd(s.prefix)
+	if odd != "" {
+		odd = " (" + odd + ")"
+	}
 	dir := filepath.Dir(s.prefix)
 	f, err := os.CreateTemp(dir, ".crema-probe")
 	if err != nil {
-		odd := infile.Odd(s.prefix)
-		if odd != "" {
-			odd = " (" + odd + ")"
-		}
 		return fmt.Errorf("cannot write snapshots to prefix %q (snapshot_prefix)%s: %w", s.prefix, odd, err)
+	}
+	if odd != "" {
+		glog.Warnf(s.log, "snapshots go to prefix %q%s", s.prefix, odd)
 	}
 	f.Close()
 	return os.Remove(f.Name())
