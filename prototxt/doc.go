@@ -9,6 +9,8 @@
 //   - [UpgradeNet] and [UpgradeSolver] bring the formats of 2013 (V0), 2014
 //     (V1) and later deprecated fields to the current one. [ReadNet],
 //     [ReadSolver] and [ReadWeights] read and upgrade in one step.
+//   - [OpenWeights] finds the parameters in a file of weights and reads their
+//     values to their place, whatever else the file holds.
 //   - [Overrides] changes fields from the command line (--set), [Roots] path
 //     prefixes (--data-root).
 //
