@@ -34,7 +34,7 @@ func bnll(x, y []float32) {
 	}
 }
 
-// bnllBackward computes dx = dy·asm.Sigmoid(x).
+// bnllBackward computes dx = dy·σ(x).
 func bnllBackward(x, _, dy, dx []float32) {
 	dy, dx = dy[:len(x)], dx[:len(x)]
 	var sigmoids [expRun]float32

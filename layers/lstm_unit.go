@@ -24,8 +24,8 @@ func init() {
 // get (1×N×4D: of each stream input i, forget f, output o, and g, D of each), and
 // cont (1×N); tops are the cells c and the hidden state h after it, 1×N×D:
 //
-//	c = cont·σ(f)·c' + σ(i)·asm.Tanh(g)
-//	h = σ(o)·asm.Tanh(c)
+//	c = cont·σ(f)·c' + σ(i)·tanh(g)
+//	h = σ(o)·tanh(c)
 //
 // As in Caffe, the gradient of f is right where cont is 0 or 1: it is that of a
 // sigmoid with the value cont·σ(f). cont has none. There are no fields.

@@ -21,8 +21,8 @@ func init() {
 
 // rnn is a simple recurrent layer (Caffe's rnn_layer.cpp):
 //
-//	h(t) = asm.Tanh(W_x·x(t) + b + W_static·x_static + W_h·(cont(t)·h(t−1)))
-//	o(t) = asm.Tanh(W_o·h(t) + b_o)
+//	h(t) = tanh(W_x·x(t) + b + W_static·x_static + W_h·(cont(t)·h(t−1)))
+//	o(t) = tanh(W_o·h(t) + b_o)
 //
 // Bottoms, tops, and what goes on from one Forward to the next are those of
 // recurrent. The state is h, the output o. The parameters are W_x (D×values),

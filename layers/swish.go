@@ -14,7 +14,7 @@ func init() {
 	})
 }
 
-// swish computes y = x·asm.Sigmoid(beta·x) (Caffe's swish_layer.cpp), also in place.
+// swish computes y = x·σ(beta·x) (Caffe's swish_layer.cpp), also in place.
 // Fields of swish_param:
 //
 //	beta (1)
@@ -30,7 +30,7 @@ func newSwish(p *caffepb.LayerParameter, ctx *Context) (Layer, error) {
 	return l, nil
 }
 
-// sigmoids computes s = asm.Sigmoid(beta·x).
+// sigmoids computes s = σ(beta·x).
 func (l *swish) sigmoids(x, s []float32) {
 	s = s[:len(x)]
 	for i, v := range x {
@@ -51,7 +51,7 @@ func (l *swish) values(x, y []float32) {
 	}
 }
 
-// gradient: dx = dy·s·(1 + beta·x·(1 − s)) with s = asm.Sigmoid(beta·x).
+// gradient: dx = dy·s·(1 + beta·x·(1 − s)) with s = σ(beta·x).
 func (l *swish) gradient(x, _, dy, dx []float32) {
 	var sigmoids [expRun]float32
 	for len(x) > 0 {
