@@ -223,8 +223,8 @@ func (l *lrn) do(j lrnPass) {
 // Do implements par.Job.
 func (j *lrnPass) Do(task int) {
 	l := j.l
-	u := l.unit(task * l.perTask)
-	n := u.size() // none is larger than the first
+	largest := l.unit(0) // those at the ends of images may be smaller
+	n := largest.size()
 	scratch, buffer := l.scratch.Get(4 * n)
 	for i := task * l.perTask; i < min((task+1)*l.perTask, l.units); i++ {
 		u := l.unit(i)

@@ -49,7 +49,7 @@ func TestLRN(t *testing.T) {
 		size           uint32
 		alpha, beta, k float64
 	}{{5, 1, 0.75, 1}, {3, 2, 0.5, 2}, {1, 1, 1, 0.5}, {7, 0.5, 1.25, 1}, {101, 1, 0.75, 1}, {4294967295, 1, 0.75, 1}} {
-		for _, s := range [][]int{{2, 7, 5, 4}, {1, 1, 1, 1}, {2, 96, 13, 13}, {1, 3, 17, 19}, {1, 2, 3, 150}, {0, 2, 3, 3}, {2, 3, 0, 3}} {
+		for _, s := range [][]int{{2, 7, 5, 4}, {1, 1, 1, 1}, {2, 96, 13, 13}, {4, 48, 15, 15}, {1, 3, 17, 19}, {1, 2, 3, 150}, {0, 2, 3, 3}, {2, 3, 0, 3}} {
 			for _, within := range []bool{false, true} {
 				param := fmt.Sprintf("local_size: %d alpha: %v beta: %v", c.size, c.alpha, c.beta)
 				k, reach := c.k, int(min(c.size, 101))
