@@ -2,8 +2,10 @@ package layers
 
 import (
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,15 +91,28 @@ func forward(t *testing.T, l Layer, bottom, top []*tensor.Blob) {
 	}
 }
 
-// backward propagates to all bottoms.
+// backward asks for the gradients of all bottoms. It must not change values: other
+// layers may have written theirs in place, and the net's user may look at them.
 func backward(t *testing.T, l Layer, bottom, top []*tensor.Blob) {
 	t.Helper()
 	down := make([]bool, len(bottom))
 	for i := range down {
 		down[i] = true
 	}
+	all := append(slices.Clone(bottom), top...)
+	before := make([][]float32, len(all))
+	for i, b := range all {
+		before[i] = clone(b.ReadData())
+	}
 	if err := l.Backward(top, down, bottom); err != nil {
 		t.Fatalf("Backward: %v", err)
+	}
+	for i, b := range all {
+		for j, v := range b.ReadData() {
+			if math.Float32bits(v) != math.Float32bits(before[i][j]) {
+				t.Fatalf("Backward changed the values of blob %d of the bottoms and tops", i)
+			}
+		}
 	}
 }
 

@@ -394,19 +394,7 @@ func (l *pooling) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*t
 		if l.method == caffepb.PoolingParameter_STOCHASTIC {
 			return errors.New("STOCHASTIC pooling has a gradient only in the TRAIN phase")
 		}
-		// A Backward in the TEST phase, seldom: look for the maxima again.
-		l.maskValid = true
-		switch {
-		case blocked && l.lanesHalves():
-			l.needChosen(top[0])
-			l.lanesRows(b, b.Data(), top[0].Data(), (*pooling).lanesHalvesMaximum)
-		case blocked:
-			l.needMask(top[0])
-			l.lanesRows(b, b.Data(), top[0].Data(), (*pooling).lanesMaximum)
-		default:
-			l.needMask(top[0])
-			l.planes(b, b.Data(), nil, (*pooling).maximum)
-		}
+		l.findAgain(b, top[0])
 	}
 	dy, dx := top[0].Diff(), b.Diff()
 	max := l.method == caffepb.PoolingParameter_MAX
@@ -425,6 +413,27 @@ func (l *pooling) Backward(top []*tensor.Blob, propagateDown []bool, bottom []*t
 		l.planes(b, dy, dx, (*pooling).scatter)
 	}
 	return nil
+}
+
+// findAgain looks for the maxima again, for a Backward in the TEST phase, which is
+// seldom. The top stays as it is: layers in place may have changed it.
+func (l *pooling) findAgain(bottom, top *tensor.Blob) {
+	l.maskValid = true
+	x := bottom.ReadData()
+	if bottom.Layout() != tensor.Blocked {
+		l.needMask(top)
+		l.planes(bottom, x, nil, (*pooling).maximum)
+		return
+	}
+	y, buffer := poolScratch.Get(top.Count())
+	if l.lanesHalves() {
+		l.needChosen(top)
+		l.lanesRows(bottom, x, y, (*pooling).lanesHalvesMaximum)
+	} else {
+		l.needMask(top)
+		l.lanesRows(bottom, x, y, (*pooling).lanesMaximum)
+	}
+	poolScratch.Put(buffer)
 }
 
 // scatter adds gradients where the mask says.

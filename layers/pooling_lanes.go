@@ -67,7 +67,8 @@ func (l *pooling) lanesHalvesMaximum(x, y []float32, p int) {
 	}
 }
 
-// poolScratch has rows of gradients that no pixel takes.
+// poolScratch has what is computed along with something else and not wanted: rows
+// of gradients that no pixel takes, maxima of which only the places count.
 var poolScratch par.Pool
 
 func (l *pooling) lanesHalvesBackward(dy, dx []float32, p int) {

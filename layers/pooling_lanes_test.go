@@ -88,6 +88,7 @@ func TestPoolingBlocked(t *testing.T) {
 				for i := range xb.Diff() {
 					xb.Diff()[i] = 77
 				}
+				yb.Data()[0] = 77 // as a layer in place might
 				backward(t, want, blobs(x), top)
 				backward(t, l, blobs(xb), blobs(yb))
 				equal(t, what+": gradient", xb.Gradients(), x.Diff()...)
