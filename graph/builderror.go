@@ -242,9 +242,18 @@ func ruleText(l *caffepb.LayerParameter) string {
 	return "its rules " + strings.Join(rules, " ") + " leave"
 }
 
-// madeTwice returns the error for a top of a name that is taken.
+// madeTwice returns the error for a top of a name that is taken. A layer that
+// would write over a blob in place which others read got a copy to read, so that
+// its top is a second blob of that name.
 func (b *builder) madeTwice(name string) error {
-	for _, other := range b.nodes[:len(b.nodes)-1] {
+	last := len(b.nodes) - 1
+	for _, other := range b.nodes[:last] {
+		copied := func(bottom string) bool { return slices.Contains(other.TopNames, bottom) }
+		if other.Type == "Split" && other.BottomNames[0] == name && slices.ContainsFunc(b.nodes[last].BottomNames, copied) {
+			return fmt.Errorf("cannot work in place on blob %q, which other layers read as well: give the top another name, and its readers that one", name)
+		}
+	}
+	for _, other := range b.nodes[:last] {
 		if slices.Contains(other.TopNames, name) {
 			return fmt.Errorf("top blob %q is produced by more than one layer: %q makes it, too; rename one, or give each layer an include rule if they are for two phases", name, other.Name)
 		}

@@ -60,6 +60,9 @@ layer { name: "s" type: "Silence" bottom: "data" }`, caffepb.Phase_TEST, `its ru
 		{"nowhere", data + `layer { name: "r" type: "ReLU" bottom: "fc8\n" top: "b" }`, caffepb.Phase_TRAIN, `unknown bottom blob "fc8\n"; no layer makes it`},
 		{"twice", data + `layer { name: "more" type: "Input" top: "data" input_param { shape { dim: 1 } } }`, caffepb.Phase_TRAIN,
 			`net.prototxt:2:1: TRAIN net: layer "more" (Input): top blob "data" is produced by more than one layer: "data" makes it, too; rename one, or give each layer an include rule`},
+		{"in place on what others read", data + `layer { name: "r" type: "ReLU" bottom: "data" top: "data" } layer { name: "s" type: "Silence" bottom: "data" }
+layer { name: "q" type: "ReLU" bottom: "data" top: "data" }`, caffepb.Phase_TRAIN,
+			`net.prototxt:3:1: TRAIN net: layer "q" (ReLU): cannot work in place on blob "data", which other layers read as well: give the top another name`},
 		{"unknown types", data + `layer { name: "p1" type: "Permute" bottom: "data" top: "p1" }
 layer { name: "r" type: "Relu" bottom: "data" top: "r" }
 layer { name: "p2" type: "Permute" bottom: "data" top: "p2" }
