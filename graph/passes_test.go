@@ -258,9 +258,12 @@ func TestPasses(t *testing.T) {
 }
 
 // feed fills the inputs of nets with the same values.
-func feed(nets ...*Net) {
+func feed(nets ...*Net) { feedDrawn(1, nets...) }
+
+// feedDrawn has other values for every seed.
+func feedDrawn(seed uint64, nets ...*Net) {
 	for _, n := range nets {
-		r := rand.New(rand.NewPCG(1, 1))
+		r := rand.New(rand.NewPCG(seed, 1))
 		x := n.Blob("data").Data()
 		for i := range x {
 			x[i] = float32(r.NormFloat64())
@@ -288,7 +291,7 @@ func pass(t *testing.T, n *Net) float32 {
 }
 
 // near holds the difference to 1e-4 of the largest magnitude.
-func near(t *testing.T, what string, got, want []float32) {
+func near(t testing.TB, what string, got, want []float32) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("%s: %d elements, want %d", what, len(got), len(want))
@@ -329,17 +332,23 @@ func TestPassesAgree(t *testing.T) {
 	}
 }
 
-// compareNets compares all blobs but the gradients of some.
+// compareNets compares all blobs but the gradients of some, and the gradients of
+// parameters.
 func compareNets(t *testing.T, got, want *Net, noGradient map[string]bool) {
+	t.Helper()
+	compareBlobs(t, got, want, noGradient)
+	for i, p := range want.Params() {
+		near(t, fmt.Sprintf("gradient of parameter %s of %s", p.Name, p.Layer), got.Params()[i].Blob.Diff(), p.Blob.Diff())
+	}
+}
+
+func compareBlobs(t testing.TB, got, want *Net, noGradient map[string]bool) {
 	t.Helper()
 	for _, name := range want.BlobNames() {
 		near(t, name, got.Blob(name).Values(), want.Blob(name).Values())
 		if want.Blob(name).HasDiff() && !noGradient[name] {
 			near(t, name+" gradient", got.Blob(name).Gradients(), want.Blob(name).Gradients())
 		}
-	}
-	for i, p := range want.Params() {
-		near(t, fmt.Sprintf("gradient of parameter %s of %s", p.Name, p.Layer), got.Params()[i].Blob.Diff(), p.Blob.Diff())
 	}
 }
 
