@@ -101,8 +101,10 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// Classify returns the scores of pictures, which must have Pre.C channels. Of
-// several crops it returns the mean.
+// Classify returns for each picture its scores, Classes of them, in new memory.
+// Pictures must have Pre.C channels. Of several crops it returns the mean. All go
+// through the net in one pass, whose memory grows with their number. Errors are
+// those of the pass, and about pictures and outputs of a wrong shape.
 func (c *Classifier) Classify(ims []*data.Image) ([][]float32, error) {
 	crops := c.Pre.Crops()
 	all, err := c.Crops(ims)
@@ -124,7 +126,9 @@ func (c *Classifier) Classify(ims []*data.Image) ([][]float32, error) {
 	return out, nil
 }
 
-// Crops returns the scores of each crop of each picture.
+// Crops is Classify without the mean: it returns the scores of each crop of each
+// picture, Pre.Crops() of the first picture, then those of the next, in the order
+// that Preprocessor.Oversample tells.
 func (c *Classifier) Crops(ims []*data.Image) ([][]float32, error) {
 	p := &c.Pre
 	crops, size := p.Crops(), p.C*p.H*p.W
