@@ -27,14 +27,33 @@ func (c *Case) pictureLayers() []*layer {
 
 // sourceField is the field that names what a data layer reads.
 func sourceField(l *layer) string {
-	if l.GetType() == "ImageData" {
+	switch l.GetType() {
+	case "ImageData":
 		return "image_data_param.source"
+	case "HDF5Data":
+		return "hdf5_data_param.source"
+	case "WindowData":
+		return "window_data_param.source"
 	}
 	return "data_param.source"
 }
 
 // sources finds what cannot be read.
 func sources(c *Case, k *collector) {
+	for _, n := range c.nets() {
+		for _, l := range n.layers {
+			if err := l.unread; err != nil {
+				f := l.in("source-unreadable", Error, Certain, sourceField(l))
+				f.What, f.Why = fmt.Sprintf("The source cannot be read: %v.", err), "A run ends where it begins."
+				if errors.Is(err, fs.ErrNotExist) {
+					f = l.in("source-missing", Note, Certain, sourceField(l))
+					f.What, f.Why = fmt.Sprintf("The source cannot be read: %v.", err), "Nothing that depends on the data was looked at."
+					f.Fix = "--data-root OLD=NEW maps the folders of another machine."
+				}
+				k.add(f)
+			}
+		}
+	}
 	for _, l := range c.pictureLayers() {
 		r := c.source(l)
 		switch {
@@ -94,7 +113,7 @@ func sources(c *Case, k *collector) {
 func inputRange(c *Case, k *collector) {
 	for _, l := range c.Train.layers {
 		in, ok := c.input(l)
-		if !ok || len(l.tops) == 0 || normalised(l) {
+		if !ok || len(l.tops) == 0 || normalised(l) || !feedsWeights(l) {
 			continue
 		}
 		t := l.GetTransformParam()
@@ -122,6 +141,17 @@ func inputRange(c *Case, k *collector) {
 			k.add(f)
 		}
 	}
+}
+
+// feedsWeights reports whether a layer with weights depends on what a data layer
+// makes; else it holds labels, or what an output is compared with.
+func feedsWeights(l *layer) bool {
+	found := false
+	ahead(l, func(r *layer) bool {
+		found = found || r.mixes()
+		return !found
+	})
+	return found
 }
 
 // normalised reports whether what a data layer makes goes through a layer that

@@ -3,7 +3,6 @@ package doctor
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"crema/prototxt/caffepb"
 )
@@ -28,6 +27,9 @@ func missingNonlinearity(c *Case, k *collector) {
 				met = true
 				return false
 			}
+			if r.GetType() == "Deconvolution" {
+				return true // it brings scores to a larger size, mostly
+			}
 			if _, ok := weightsOf(r); ok {
 				next = r
 				return false
@@ -43,7 +45,7 @@ func missingNonlinearity(c *Case, k *collector) {
 				return true
 			}
 			// A loss, or a layer of its own kind: not a plain chain.
-			met = met || !strings.HasSuffix(r.GetType(), "Loss") && r.GetType() != "Accuracy" && r.GetType() != "Silence"
+			met = met || !takesLoss(r) && r.GetType() != "Accuracy" && r.GetType() != "Silence"
 			return false
 		})
 		switch {
@@ -132,8 +134,7 @@ func rateOf(l *layer) float32 {
 func frozen(c *Case, k *collector) {
 	var weights, still []*layer
 	for _, l := range c.Train.layers {
-		w, ok := weightsOf(l)
-		if !ok {
+		if !l.mixes() {
 			continue
 		}
 		weights = append(weights, l)
@@ -142,7 +143,7 @@ func frozen(c *Case, k *collector) {
 			f.What, f.Why = fmt.Sprintf("lr_mult is %s.", f32(r)), "Its weights go uphill."
 			f.Fix, f.Set = "lr_mult: 1", []string{l.set("param[0].lr_mult", "1")}
 			k.add(f)
-		} else if r == 0 && w.weight.GetType() != "bilinear" {
+		} else if r == 0 && !l.interpolates() {
 			still = append(still, l)
 		}
 	}

@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"crema/prototxt/caffepb"
 )
@@ -11,27 +12,15 @@ import (
 func labels(c *Case, k *collector) {
 	for _, n := range c.nets() {
 		for _, e := range n.ends(true) {
-			d := e.loss.bottoms[1].by
-			if d == nil || e.loss.bottoms[1].top != 1 || e.classes == 0 {
-				continue
+			if d, r := c.labelSource(e.loss.bottoms[1]); d != nil && e.classes > 0 {
+				c.labelRange(k, e, d, r)
 			}
-			r := c.source(d)
-			if r == nil || r.err != nil || r.read == 0 {
-				continue
-			}
-			c.labelRange(k, e, d, r)
 		}
 	}
 }
 
 func (c *Case) labelRange(k *collector, e classifierEnd, d *layer, r *records) {
-	var ignore *int32
-	if p := e.loss.GetLossParam(); p != nil {
-		ignore = p.IgnoreLabel
-	}
-	if p := e.loss.GetAccuracyParam(); p != nil {
-		ignore = p.IgnoreLabel
-	}
+	ignore := ignoredBy(e.loss)
 	lo, hi, kinds, out := int32(math.MaxInt32), int32(math.MinInt32), 0, 0
 	for v, n := range r.counts {
 		if ignore != nil && v == *ignore {
@@ -44,6 +33,11 @@ func (c *Case) labelRange(k *collector, e classifierEnd, d *layer, r *records) {
 		}
 	}
 	if kinds == 0 {
+		f := e.loss.in("all-ignored", Error, Certain, "loss_param.ignore_label")
+		f.What = fmt.Sprintf("All labels of %s (%s) are %d, which is the ignore_label.", r.path, r.extent(), *ignore)
+		f.Why = "Nothing counts in the loss, so nothing is learned."
+		f.Fix = "Remove ignore_label, or look at how the labels were made."
+		k.add(f)
 		return
 	}
 	at, field := e.loss, ""
@@ -86,6 +80,126 @@ func (c *Case) labelRange(k *collector, e classifierEnd, d *layer, r *records) {
 		f.Fix = fmt.Sprintf("num_output: %d", hi+1)
 		if field != "" {
 			f.Set = []string{at.set(field, fmt.Sprint(hi+1))}
+		}
+		k.add(f)
+	}
+}
+
+// ignoredBy returns the label that a loss over classes, or Accuracy, leaves out;
+// nil if there is none.
+func ignoredBy(l *layer) *int32 {
+	if l.GetType() == "Accuracy" {
+		return l.GetAccuracyParam().IgnoreLabel
+	}
+	return l.GetLossParam().IgnoreLabel
+}
+
+// labelImages judges labels that are pictures themselves, a label for each pixel.
+func labelImages(c *Case, k *collector) {
+	for _, n := range c.nets() {
+		for _, e := range n.ends(true) {
+			d, picture := imageSource(e.loss.bottoms[1]), dataOf(e.loss.bottoms[0])
+			if d == nil || d == picture {
+				continue
+			}
+			t := d.GetTransformParam()
+			if t.GetScale() != 1 || t.GetMeanFile() != "" || len(t.MeanValue) > 0 {
+				f := d.in("label-transform", Error, Certain, "transform_param")
+				f.What = fmt.Sprintf("The pictures of %q are labels of %q, and a mean or a scale is applied to them.", d.GetName(), e.loss.GetName())
+				f.Why = "Labels are the numbers of classes: other numbers are other classes, or none."
+				f.Fix = "Remove scale, mean_file and mean_value here."
+				f.Set = []string{d.set("transform_param.scale", ""), d.set("transform_param.mean_file", ""), d.set("transform_param.mean_value", "")}
+				k.add(f)
+				continue
+			}
+			drawnApart(c, d, picture, k)
+			c.pixelRange(k, e, d)
+		}
+	}
+}
+
+// imageSource returns the layer whose pictures a blob is, parts cut out of them
+// included; nil if it is none.
+func imageSource(b *blob) *layer {
+	for b.by != nil && len(b.by.bottoms) > 0 && slices.Contains([]string{"Split", "Flatten", "Reshape", "Slice", "Crop"}, b.by.GetType()) {
+		b = b.by.bottoms[0]
+	}
+	if b.by == nil || b.top != 0 {
+		return nil
+	}
+	if t := b.by.GetType(); t != "Data" && t != "ImageData" {
+		return nil
+	}
+	return b.by
+}
+
+// drawnApart finds pictures and label pictures that are mirrored or cropped each
+// by chances of its own.
+func drawnApart(c *Case, labels, pictures *layer, k *collector) {
+	random := func(l *layer) string {
+		t := l.GetTransformParam()
+		if t.GetMirror() {
+			return "mirror"
+		}
+		r := c.source(l)
+		crop := int(t.GetCropSize())
+		if crop > 0 && l.net.Param.GetState().GetPhase() == caffepb.Phase_TRAIN && r != nil && (r.odd != "" || r.h > crop || r.w > crop) {
+			return "crop_size"
+		}
+		return ""
+	}
+	for _, l := range []*layer{labels, pictures} {
+		if l == nil || random(l) == "" {
+			continue
+		}
+		field := random(l)
+		f := l.in("label-transform", Error, Certain, "transform_param."+field)
+		f.What = fmt.Sprintf("%s of %q is drawn by chance, for pictures and labels each by itself.", field, l.GetName())
+		f.Why = "A picture and its labels are then of different places."
+		f.Fix = "Store what is mirrored or cropped; or store picture and label as channels of one record, and take them apart by a Slice layer."
+		f.Set = []string{l.set("transform_param."+field, "")}
+		k.add(f)
+		return
+	}
+}
+
+// pixelRange compares the labels in pictures with the classes.
+func (c *Case) pixelRange(k *collector, e classifierEnd, d *layer) {
+	r := c.source(d)
+	if r == nil || r.err != nil || r.pix.n == 0 || r.pix.levels == nil || e.classes == 0 {
+		return
+	}
+	ignore := ignoredBy(e.loss)
+	lo, hi, out, counted, all := math.Inf(1), math.Inf(-1), 0, 0, 0
+	for v, n := range r.pix.levels {
+		all += n
+		if ignore != nil && v == float32(*ignore) {
+			continue
+		}
+		counted += n
+		lo, hi = min(lo, float64(v)), max(hi, float64(v))
+		if v < 0 || int(v) >= e.classes {
+			out += n
+		}
+	}
+	of := fmt.Sprintf("in %s of %s", plural(r.pix.n, "label picture"), r.path)
+	switch {
+	case counted == 0:
+		f := e.loss.in("all-ignored", Error, Likely, "loss_param.ignore_label")
+		f.What = fmt.Sprintf("All pixels %s are %d, which is the ignore_label.", of, *ignore)
+		f.Why, f.Fix = "Nothing counts in the loss, so nothing is learned.", "Remove ignore_label, or look at how the labels were made."
+		k.add(f)
+	case out > 0:
+		f := e.loss.in("label-range", Error, Certain, "")
+		f.What = fmt.Sprintf("The labels %s go from %s to %s, and there are scores of %d classes, 0 to %d; %.2g %% of the pixels have no class.", of, num(lo), num(hi), e.classes, e.classes-1, 100*float64(out)/float64(all))
+		f.Why = "A run ends at the first of them."
+		f.Fix = fmt.Sprintf("%d channels of scores; pixels to leave out want a loss_param { ignore_label }.", int(hi)+1)
+		if hi == 255 && ignore == nil {
+			f.Fix = "loss_param { ignore_label: 255 }, which is what the borders of objects are in many sets of labels"
+			f.Set = []string{e.loss.set("loss_param.ignore_label", "255")}
+			if e.loss.GetType() == "Accuracy" {
+				f.Fix, f.Set = "accuracy_param { ignore_label: 255 }", []string{e.loss.set("accuracy_param.ignore_label", "255")}
+			}
 		}
 		k.add(f)
 	}

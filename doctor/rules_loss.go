@@ -3,7 +3,6 @@ package doctor
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // losses finds train nets that minimise nothing.
@@ -11,7 +10,7 @@ func losses(c *Case, k *collector) {
 	n := c.Train
 	var all []*layer
 	for _, l := range n.layers {
-		if strings.HasSuffix(l.GetType(), "Loss") || len(l.LossWeight) > 0 {
+		if takesLoss(l) || len(l.LossWeight) > 0 {
 			all = append(all, l)
 		}
 		if slices.ContainsFunc(l.LossWeight, func(w float32) bool { return w < 0 }) {
@@ -61,7 +60,8 @@ func classifier(c *Case, k *collector) {
 }
 
 func classifierEndRules(e classifierEnd, k *collector) {
-	softmax := e.loss.GetType() == "SoftmaxWithLoss"
+	kind := e.loss.GetType()
+	softmax := kind == "SoftmaxWithLoss" || kind == "InfogainLoss"
 	var by *layer // what ends the search if it is not weights
 	if e.last == nil && len(e.between) > 0 {
 		by = e.between[len(e.between)-1]
@@ -69,13 +69,21 @@ func classifierEndRules(e classifierEnd, k *collector) {
 	switch {
 	case softmax && by != nil && by.GetType() == "Softmax":
 		f := e.loss.in("softmax-twice", Error, Certain, "bottom")
-		f.What = fmt.Sprintf("SoftmaxWithLoss reads the probabilities of the Softmax layer %q.", by.GetName())
+		f.What = fmt.Sprintf("%s reads the probabilities of the Softmax layer %q.", kind, by.GetName())
 		f.Why = "It takes a softmax itself: the second one flattens the first, gradients are tiny and the loss cannot fall far."
 		if len(by.bottoms) > 0 {
 			f.Fix, f.Set = fmt.Sprintf("bottom: %q", by.bottoms[0].name), []string{e.loss.set("bottom[0]", by.bottoms[0].name)}
 		}
 		k.add(f)
-	case e.loss.GetType() == "MultinomialLogisticLoss" && e.last != nil:
+	case kind == "HingeLoss" && by != nil && by.GetType() == "Softmax":
+		f := e.loss.in("activation-before-loss", Warning, Certain, "bottom")
+		f.What = fmt.Sprintf("HingeLoss reads the probabilities of the Softmax layer %q.", by.GetName())
+		f.Why = "It wants the right class's score above 1 and the others below -1, which no probability reaches: it pushes on for ever."
+		if len(by.bottoms) > 0 {
+			f.Fix, f.Set = fmt.Sprintf("bottom: %q", by.bottoms[0].name), []string{e.loss.set("bottom[0]", by.bottoms[0].name)}
+		}
+		k.add(f)
+	case kind == "MultinomialLogisticLoss" && e.last != nil:
 		f := e.loss.in("softmax-missing", Error, Certain, "type")
 		f.What, f.Why = "MultinomialLogisticLoss takes probabilities and gets outputs that were not made such.", "The logarithm of any number below 1e-20 is cut off there: no gradient."
 		f.Fix, f.Set = "type: \"SoftmaxWithLoss\"", []string{e.loss.set("type", "SoftmaxWithLoss")}

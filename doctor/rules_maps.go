@@ -11,7 +11,7 @@ func maps(c *Case, k *collector) {
 		if !conv && l.GetType() != "Pooling" || len(l.tops) == 0 || len(l.bottoms) == 0 {
 			continue
 		}
-		in, out := l.bottoms[0].shape, l.tops[0].shape
+		in := l.bottoms[0].shape
 		var h, w window
 		field := "convolution_param"
 		if conv {
@@ -20,7 +20,7 @@ func maps(c *Case, k *collector) {
 			h, w = poolWindows(l.GetPoolingParam(), in)
 			field = "pooling_param"
 		}
-		if len(in) == 4 && len(out) == 4 && (out[2] < 0 || out[3] < 0) {
+		if l.refused != nil && len(in) == 4 && (h.extent() > in[2]+2*h.pad || w.extent() > in[3]+2*w.pad) {
 			f := l.in("kernel-too-large", Error, Certain, field)
 			f.What = fmt.Sprintf("The window of %d×%d is larger than the map of %d×%d with its padding.", h.extent(), w.extent(), in[2], in[3])
 			f.Why, f.Fix = "The net cannot be built.", "Fewer or smaller steps before it, a larger crop_size, or a pad."
@@ -28,7 +28,7 @@ func maps(c *Case, k *collector) {
 				f.Why = "Caffe makes an output of one pixel of it, most of it from outside of the map; this program refuses to build it."
 			}
 			k.add(f)
-			return // what follows has no size
+			break // what follows has no size
 		}
 		if share := inside(l); conv && share < 0.34 {
 			f := l.in("mostly-padding", Warning, Certain, field)
@@ -44,7 +44,7 @@ func maps(c *Case, k *collector) {
 			f.Fix, f.Set = fmt.Sprintf("stride: %d", h.kernel), []string{l.set(field+".stride", fmt.Sprint(h.kernel))}
 			k.add(f)
 		}
-		if p := l.GetPoolingParam(); !conv && p.Stride == nil && p.StrideH == nil && h.kernel > 1 && !p.GetGlobalPooling() {
+		if p := l.GetPoolingParam(); !conv && p.Stride == nil && p.StrideH == nil && h.kernel > 1 && !p.GetGlobalPooling() && !keepsOrEnds(h, in) {
 			f := l.in("pool-stride-missing", Warning, Likely, "pooling_param")
 			f.What = fmt.Sprintf("Pooling over %d×%d has no stride, and the default is 1.", h.kernel, w.kernel)
 			f.Why = "The maps keep their size: it hardly pools, and all that follows is that much larger."
@@ -53,6 +53,12 @@ func maps(c *Case, k *collector) {
 		}
 	}
 	oddPadding(c, k)
+}
+
+// keepsOrEnds reports whether a window that moves by 1 is padded so that the map
+// keeps its size, as in inception modules, or covers the whole map.
+func keepsOrEnds(h window, in []int) bool {
+	return h.pad > 0 && 2*h.pad == h.kernel-1 || len(in) == 4 && h.kernel >= in[2]+2*h.pad
 }
 
 // oddPadding finds the one convolution that shrinks its maps where all others

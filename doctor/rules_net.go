@@ -99,15 +99,10 @@ func (n *Net) leftOut(blob string) string {
 
 // layerFields finds messages that a layer's type does not read.
 func layerFields(c *Case, k *collector) {
-	const firstTypeField = 100 // below are the common fields of LayerParameter
 	for _, n := range c.nets() {
 		for _, l := range n.layers {
-			read, known := paramsOf[l.GetType()]
-			if !known {
-				continue
-			}
 			l.LayerParameter.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
-				if fd.Number() < firstTypeField || slices.Contains(read, fd.Name()) {
+				if l.reads(fd) {
 					return true
 				}
 				f := l.in("layer-field", Warning, Certain, string(fd.Name()))
@@ -117,9 +112,6 @@ func layerFields(c *Case, k *collector) {
 				k.add(f)
 				return true
 			})
-			if l.GetType() == "BatchNorm" && n == c.Train {
-				batchNorm(c, l, k)
-			}
 		}
 	}
 }
@@ -129,7 +121,7 @@ func layerNames(c *Case, k *collector) {
 	for _, n := range c.nets() {
 		first := map[string]*layer{}
 		for _, l := range n.layers {
-			if _, ok := weightsOf(l); !ok {
+			if !l.hasParams() {
 				continue
 			}
 			other := first[l.GetName()]
