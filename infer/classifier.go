@@ -64,7 +64,7 @@ func New(net *graph.Net, output string) (*Classifier, error) {
 		}
 	}
 	if c.out = net.Blob(c.Output); c.out == nil {
-		return nil, fmt.Errorf("the net has no blob %q; its blobs: %s", c.Output, list(net.BlobNames()))
+		return nil, net.NoBlob(c.Output)
 	}
 	// A pooled output may keep two axes of one.
 	if c.out.Axes() < 2 || c.out.CountFrom(2) != 1 || c.out.Dim(0) != c.in.Dim(0) {
