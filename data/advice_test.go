@@ -41,8 +41,8 @@ func database(t *testing.T, records ...*caffepb.Datum) string {
 }
 
 // loadAll reads one batch of all records under a transform and returns the
-// log and the error.
-func loadAll(t *testing.T, path string, transform *caffepb.TransformationParameter, n int) (string, error) {
+// error and the log.
+func loadAll(t *testing.T, path string, transform *caffepb.TransformationParameter, n int) (error, string) {
 	t.Helper()
 	log, lines := logged()
 	db, err := OpenDB(path, LMDB)
@@ -55,15 +55,14 @@ func loadAll(t *testing.T, path string, transform *caffepb.TransformationParamet
 	}
 	src, err := NewDBSource(path, db, tr.Mode(), log)
 	if err != nil {
-		return lines.String(), err
+		return err, lines.String()
 	}
 	l, err := NewLoader(src, tr, LoaderOptions{BatchSize: n, Log: log})
 	if err != nil {
-		return lines.String(), err
+		return err, lines.String()
 	}
 	defer l.Close()
-	err = l.Next(tensor.New(), tensor.New())
-	return lines.String(), err
+	return l.Next(tensor.New(), tensor.New()), lines.String()
 }
 
 func logged() (*slog.Logger, *strings.Builder) {
@@ -119,7 +118,7 @@ func TestShapeAdvice(t *testing.T) {
 		{"grey bytes", nil, []*caffepb.Datum{with(raw(3, 8, 8), func(d *caffepb.Datum) { d.Data = make([]byte, 64) })}, "as many as a grey picture has", ""},
 		{"bytes in colour", nil, []*caffepb.Datum{with(raw(1, 8, 8), func(d *caffepb.Datum) { d.Data = make([]byte, 3*64) })}, "as many as a picture in colour has", ""},
 	} {
-		log, err := loadAll(t, database(t, c.records...), c.transform, len(c.records))
+		err, log := loadAll(t, database(t, c.records...), c.transform, len(c.records))
 		if err == nil || !strings.Contains(err.Error(), c.want) || c.not != "" && strings.Contains(err.Error(), c.not) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want …%s…", c.name, err, c.want)
 		}
@@ -129,7 +128,7 @@ func TestShapeAdvice(t *testing.T) {
 	}
 	// All records in the other order are no error, so there is a warning.
 	for shape, warns := range map[[3]int]bool{{8, 9, 3}: true, {8, 9, 1}: true, {3, 8, 9}: false, {1, 9, 3}: false, {4, 8, 4}: false} {
-		log, err := loadAll(t, database(t, raw(shape[0], shape[1], shape[2])), nil, 1)
+		err, log := loadAll(t, database(t, raw(shape[0], shape[1], shape[2])), nil, 1)
 		if err != nil || strings.Contains(log, "looks like height×width×channels") != warns {
 			t.Errorf("%v: %v, log\n%s", shape, err, log)
 		}

@@ -124,15 +124,14 @@ func (q *quickstart) prepare(ctx context.Context, log *runLog) error {
 	if err != nil {
 		return err
 	}
-	d := drawing{
-		set: set, train: q.train, test: quickstartTest,
-		trainDB: filepath.Join(q.dir, "train_lmdb"), testDB: filepath.Join(q.dir, "test_lmdb"),
-		mean: filepath.Join(q.dir, "mean.binaryproto"), classes: filepath.Join(q.dir, "classes.txt"),
+	d, err := planImages(set, synthOptions{dir: q.dir, train: q.train, test: quickstartTest, layout: "plain"})
+	if err != nil {
+		return err
 	}
 	if err := os.MkdirAll(q.dir, 0o755); err != nil {
 		return err
 	}
-	if err := q.checkSettings(set, d); err != nil {
+	if err := q.checkSettings(set, d.paths()); err != nil {
 		return err
 	}
 	if err := d.draw(ctx, log); err != nil {
@@ -154,9 +153,9 @@ type settings struct {
 
 // checkSettings compares the folder's settings with ours, or writes ours into
 // a folder that has none.
-func (q *quickstart) checkSettings(set synth.Set, d drawing) error {
+func (q *quickstart) checkSettings(set synth.Set, parts []string) error {
 	path := filepath.Join(q.dir, "dataset.json")
-	want, err := json.Marshal(settings{"digits", quickstartVersion, set.Shape().String(), q.seed, d.train, d.test})
+	want, err := json.Marshal(settings{"digits", quickstartVersion, set.Shape().String(), q.seed, q.train, quickstartTest})
 	if err != nil {
 		return err
 	}
@@ -171,7 +170,7 @@ func (q *quickstart) checkSettings(set synth.Set, d drawing) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	for _, p := range []string{d.trainDB, d.testDB, d.mean, d.classes} {
+	for _, p := range parts {
 		if _, err := os.Lstat(p); err == nil {
 			return fmt.Errorf("%s exists but not %s, which would say how it was drawn; %s", p, path, hint)
 		}

@@ -3,19 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
-	"crema/data"
 	"crema/data/synth"
-	"crema/internal/atomicfile"
 	"crema/internal/glog"
-	"crema/prototxt"
 
 	"github.com/schollz/progressbar/v3"
 )
@@ -23,34 +20,27 @@ import (
 func init() {
 	register(command{
 		name:    "synth",
-		summary: "draw a labelled image set of any shape and number of classes",
+		summary: "draw a data set: images of any shape and number of classes, pairs, scenes to segment, text",
 		group:   groupData,
 		run:     runSynth,
 	})
 }
 
-// layouts says for each -layout where the parts of a set lie below -output.
-var layouts = map[string]struct{ train, test, mean, classes string }{
-	"plain": {"train_lmdb", "test_lmdb", "mean.binaryproto", "classes.txt"},
-	// The names in Caffe's ImageNet files, below a root of data sets.
-	"ilsvrc12": {
-		"imagenet/ilsvrc12_train_lmdb", "imagenet/ilsvrc12_val_lmdb",
-		"imagenet/ilsvrc12/imagenet_mean.binaryproto", "imagenet/ilsvrc12/classes.txt",
-	},
-}
-
-// runSynth draws a set of signs (package synth) into LMDBs, with a mean file
-// of the training images and the names of the classes, one a line.
+// runSynth draws a set for a task (package synth) into new files below -output
+// and says their names and what is in them.
 func runSynth(args []string, s stdio) error {
 	fs := newFlags("synth", "", s)
 	lf := addLogFlags(fs)
-	shapeText := fs.String("shape", "3x256x256", "shape of the images, `CxHxW`; C is 1 or 3")
-	classes := fs.Int("classes", 1000, "`number` of classes")
-	count := fs.Int("count", 0, "`number` of images to train on")
-	testCount := fs.Int("test-count", 0, "`number` of images to test on (default a tenth of -count)")
-	output := fs.String("output", "", "`folder` to write to; made if it does not exist")
-	seed := fs.Uint64("seed", 1, "another `seed` gives other images of the same classes")
-	layout := fs.String("layout", "plain", "`names` below -output: plain (train_lmdb, test_lmdb, mean.binaryproto) or ilsvrc12 (those of Caffe's ImageNet files)")
+	var o synthOptions
+	taskName := fs.String("task", "classify", "what to draw, a `task`:"+synthTasksUsage()+"\n")
+	shape := fs.String("shape", "", "shape of the images, `CxHxW`; C is 1 or 3 (default by the task: "+synthDefaults(func(t synthTask) string { return t.shape })+")")
+	fs.IntVar(&o.classes, "classes", 0, "`number` of classes (default by the task: "+synthDefaults(func(t synthTask) string { return zeroAsNone(t.classes) })+")")
+	fs.IntVar(&o.streams, "streams", defaultStreams, "`number` of texts side by side, the columns of text's datasets")
+	fs.IntVar(&o.train, "count", 0, "`number` of images to train on, of pairs, or of characters")
+	fs.IntVar(&o.test, "test-count", 0, "`number` of them to test on (default a tenth of -count)")
+	fs.StringVar(&o.dir, "output", "", "`folder` to write to; made if it does not exist")
+	fs.Uint64Var(&o.seed, "seed", 1, "another `seed` gives other images of the same classes")
+	fs.StringVar(&o.layout, "layout", "plain", "`names` below -output: plain (train_lmdb, test_lmdb, mean.binaryproto) or ilsvrc12 (those of Caffe's ImageNet files)")
 	encoded := fs.Bool("encoded", false, "store encoded images instead of raw pixels")
 	encodeType := fs.String("encode_type", "jpg", "`format` of encoded images: jpg or png")
 	pos, err := parseFlags(fs, args)
@@ -63,40 +53,44 @@ func runSynth(args []string, s stdio) error {
 	if err := need(fs, "output"); err != nil {
 		return err
 	}
-	shape, err := parseShape(*shapeText)
-	if err != nil {
-		return usageError{fmt.Errorf("-shape=%s: %w", *shapeText, err)}
-	}
-	set, err := synth.NewSigns(shape, *classes, *seed)
-	if err != nil {
-		return usageError{err}
-	}
-	if *count < 1 {
-		return usageError{fmt.Errorf("-count=%d: give a number of images, at least 1", *count)}
-	}
-	if *testCount < 0 {
-		return usageError{fmt.Errorf("-test-count=%d: must be at least 1", *testCount)}
-	}
-	names, ok := layouts[*layout]
+	task, ok := synthTasks[*taskName]
 	if !ok {
-		return usageError{fmt.Errorf("-layout=%s: must be plain or ilsvrc12", *layout)}
+		return usageError{fmt.Errorf("-task=%s: must be one of %s", *taskName, strings.Join(synthTaskNames(), ", "))}
 	}
-	enc := synth.Raw
+	if err := task.refuse(fs, *taskName); err != nil {
+		return err
+	}
+	if o.classes == 0 && !given(fs, "classes") {
+		o.classes = task.classes
+	}
+	if task.shape != "" {
+		if *shape == "" {
+			*shape = task.shape
+		}
+		if o.shape, err = parseShape(*shape); err != nil {
+			return usageError{fmt.Errorf("-shape=%s: %w", *shape, err)}
+		}
+	}
+	if o.train < 1 {
+		return usageError{fmt.Errorf("-count=%d: give a number of images (pairs, characters), at least 1", o.train)}
+	}
+	if o.test < 0 {
+		return usageError{fmt.Errorf("-test-count=%d: must be at least 1", o.test)}
+	}
+	if o.test == 0 {
+		o.test = max(o.train/10, 1)
+	}
 	if *encoded {
-		if enc, err = parseEncoding(*encodeType); err != nil {
+		if o.encoding, err = parseEncoding(*encodeType); err != nil {
 			return usageError{err}
 		}
 	}
-	d := drawing{
-		set: set, encoding: enc, train: *count, test: *testCount,
-		trainDB: filepath.Join(*output, names.train), testDB: filepath.Join(*output, names.test),
-		mean: filepath.Join(*output, names.mean), classes: filepath.Join(*output, names.classes),
-	}
-	if d.test == 0 {
-		d.test = max(d.train/10, 1)
+	d, err := task.plan(o)
+	if err != nil {
+		return usageError{err}
 	}
 	// Nothing is overwritten, and that is said before an hour of drawing.
-	for _, p := range []string{d.trainDB, d.testDB, d.mean, d.classes} {
+	for _, p := range d.paths() {
 		if _, err := os.Lstat(p); err == nil {
 			return fmt.Errorf("%s exists already; delete it or choose another -output", p)
 		}
@@ -105,9 +99,17 @@ func runSynth(args []string, s stdio) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "%d training and %d test images %v of %d classes: %s, %s, %s, %s\n",
-		d.train, d.test, shape, set.Classes(), d.trainDB, d.testDB, d.mean, d.classes)
+	fmt.Fprintf(s.out, "%s: %s\n", d.what, strings.Join(d.paths(), ", "))
+	for _, n := range d.notes {
+		fmt.Fprintln(s.out, n)
+	}
 	return nil
+}
+
+// given reports whether a flag was on the command line.
+func given(fs *flag.FlagSet, name string) (yes bool) {
+	fs.Visit(func(f *flag.Flag) { yes = yes || f.Name == name })
+	return yes
 }
 
 // parseShape reads CxHxW.
@@ -137,68 +139,59 @@ func parseEncoding(s string) (synth.Encoding, error) {
 	return 0, fmt.Errorf("-encode_type=%s: must be jpg or png", s)
 }
 
-// A drawing is a set to be stored and where its parts go.
+// A part is a file or database that is drawn.
+type part struct {
+	path  string
+	write func(ctx context.Context, log *runLog) error
+}
+
+// A drawing is what is drawn in one go.
 type drawing struct {
-	set                            synth.Set
-	encoding                       synth.Encoding
-	train, test                    int // numbers of images
-	trainDB, testDB, mean, classes string
+	parts []part
+	what  string   // is in the parts, in a few words
+	notes []string // more to say when it is drawn
+}
+
+// paths returns those of the parts.
+func (d *drawing) paths() []string {
+	var paths []string
+	for _, p := range d.parts {
+		paths = append(paths, p.path)
+	}
+	return paths
 }
 
 // draw writes those parts that do not exist. Every part appears complete or
 // not at all, so a drawing that was cut short can be taken up again.
 func (d *drawing) draw(ctx context.Context, log *runLog) error {
-	for _, p := range []struct {
-		path  string
-		write func() error
-	}{
-		{d.trainDB, func() error { return d.drawDB(ctx, log, d.trainDB, "train", d.train) }},
-		{d.testDB, func() error { return d.drawDB(ctx, log, d.testDB, "test", d.test) }},
-		{d.mean, func() error {
-			mean, err := data.ComputeMean(ctx, d.trainDB, data.LMDB, log.Logger)
-			if err != nil {
-				return err
-			}
-			return prototxt.WriteBinary(d.mean, mean)
-		}},
-		{d.classes, d.writeClasses},
-	} {
+	for _, p := range d.parts {
 		if _, err := os.Lstat(p.path); err == nil {
 			continue
 		}
 		if err := os.MkdirAll(filepath.Dir(p.path), 0o755); err != nil {
 			return err
 		}
-		if err := p.write(); err != nil {
+		if err := p.write(ctx, log); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *drawing) drawDB(ctx context.Context, log *runLog, path, split string, count int) error {
-	glog.Infof(log.Logger, "Drawing %d images %v into %s", count, d.set.Shape(), path)
+// counted runs work that draws count items into path, with a progress line and
+// a line in the log before and after.
+func counted(log *runLog, path string, count int, items string, work func(progress func(done int)) error) error {
+	glog.Infof(log.Logger, "Drawing %d %s into %s", count, items, path)
 	begin := time.Now()
-	bar := log.console.startCount(count, "images")
+	unit, _, _ := strings.Cut(items, " ")
+	bar := log.console.startCount(count, unit)
 	defer bar.stop()
-	err := synth.Write(ctx, path, d.set, split, count, synth.WriteOptions{Encoding: d.encoding, Progress: bar.update})
-	if err != nil {
+	if err := work(bar.update); err != nil {
 		return err
 	}
 	bar.stop()
-	glog.Infof(log.Logger, "Drew %d images in %.3g s", count, time.Since(begin).Seconds())
+	glog.Infof(log.Logger, "Drew %d %s in %.3g s", count, unit, time.Since(begin).Seconds())
 	return nil
-}
-
-func (d *drawing) writeClasses() error {
-	return atomicfile.Write(d.classes, func(w io.Writer) error {
-		for i := range d.set.Classes() {
-			if _, err := fmt.Fprintln(w, d.set.ClassName(i)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // A countBar is the progress line of work that counts up to a total. Its

@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,6 +90,90 @@ func TestSynth(t *testing.T) {
 	}
 }
 
+// TestSynthTasks draws for every task what can be seen from outside: all files
+// that are named are there, and what they hold.
+func TestSynthTasks(t *testing.T) {
+	type shape = [3]int
+	for _, tc := range []struct {
+		args  []string
+		dbs   map[string]shape
+		files []string // beside the databases
+		say   []string
+	}{
+		{[]string{"-task=digits", "-test-count=7"},
+			map[string]shape{"train_lmdb": {1, 28, 28}, "test_lmdb": {1, 28, 28}}, []string{"mean.binaryproto", "classes.txt"}, []string{"30 training and 7 test images 1x28x28 of 10 classes"}},
+		{[]string{"-task=digits", "-shape=3x32x32", "-test-count=7", "-encoded"},
+			map[string]shape{"train_lmdb": {3, 32, 32}, "test_lmdb": {3, 32, 32}}, []string{"mean.binaryproto", "classes.txt"}, nil},
+		{[]string{"-task=pairs", "-test-count=7"},
+			map[string]shape{"train_lmdb": {2, 28, 28}, "test_lmdb": {2, 28, 28}}, nil, []string{"30 training and 7 test pairs of images 1x28x28"}},
+		{[]string{"-task=segmentation", "-test-count=7"},
+			map[string]shape{"train_lmdb": {3, 64, 64}, "train_label_lmdb": {1, 64, 64}, "test_lmdb": {3, 64, 64}, "test_label_lmdb": {1, 64, 64}},
+			[]string{"classes.txt"}, []string{"label images of 7 classes", "label 255"}},
+		{[]string{"-task=segmentation", "-shape=3x40x32", "-classes=3", "-test-count=7", "-encoded"},
+			map[string]shape{"train_lmdb": {3, 40, 32}, "train_label_lmdb": {1, 40, 32}, "test_lmdb": {3, 40, 32}, "test_label_lmdb": {1, 40, 32}},
+			[]string{"classes.txt"}, []string{"label images of 3 classes"}},
+		{[]string{"-task=text", "-streams=4", "-test-count=700"}, nil,
+			[]string{"train.h5", "train.txt", "test.h5", "test.txt", "classes.txt"}, []string{"30 training and 700 test characters in 4 streams", "A sentence: ", "nats per character"}},
+	} {
+		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "set")
+			r := mustCrema(t, append([]string{"synth", "-output", dir, "-count=30"}, tc.args...)...)
+			for db, want := range tc.dbs {
+				count := 30
+				if strings.HasPrefix(db, "test") {
+					count = 7
+				}
+				if n, shape := countRecords(t, filepath.Join(dir, db)); n != count || shape != want {
+					t.Errorf("%s: %d records %v, want %d %v", db, n, shape, count, want)
+				}
+				tc.files = append(tc.files, db)
+			}
+			for _, f := range tc.files {
+				if _, err := os.Stat(filepath.Join(dir, f)); err != nil {
+					t.Error(err)
+				}
+				if !strings.Contains(r.out, filepath.Join(dir, f)) {
+					t.Errorf("output does not name %s: %q", f, r.out)
+				}
+			}
+			if all, err := os.ReadDir(dir); err != nil || len(all) != len(tc.files) {
+				t.Errorf("%d files, want %d, %v", len(all), len(tc.files), err)
+			}
+			for _, want := range tc.say {
+				if !strings.Contains(r.out, want) {
+					t.Errorf("output lacks %q: %q", want, r.out)
+				}
+			}
+		})
+	}
+}
+
+// TestLabelImagesStayExact: -encoded stores pictures as JPEG, but not labels.
+func TestLabelImagesStayExact(t *testing.T) {
+	read := func(args ...string) (labels [][]byte) {
+		dir := filepath.Join(t.TempDir(), "set")
+		mustCrema(t, append([]string{"synth", "-output", dir, "-count=5", "-task=segmentation"}, args...)...)
+		db, err := data.OpenDB(filepath.Join(dir, "train_label_lmdb"), data.LMDB)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		cur := db.Cursor()
+		defer cur.Close()
+		for _, v, err := cur.First(); err == nil; _, v, err = cur.Next() {
+			var im data.Image
+			if _, err := data.DecodeDatum(v, data.Native, &im); err != nil {
+				t.Fatal(err)
+			}
+			labels = append(labels, slices.Clone(im.Pix))
+		}
+		return labels
+	}
+	if raw, jpeg := read(), read("-encoded"); len(raw) != 5 || !reflect.DeepEqual(raw, jpeg) {
+		t.Errorf("%d raw label images, %d beside JPEG, not the same", len(raw), len(jpeg))
+	}
+}
+
 func TestSynthUsage(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "set")
 	for _, tc := range []struct {
@@ -108,6 +194,17 @@ func TestSynthUsage(t *testing.T) {
 		{[]string{"-output", dir, "-count", "5", "more"}, `"more"`},
 		{[]string{"-output", dir, "-count", "five"}, "five"},
 		{[]string{"-output", dir, "-count", "5", "-colour"}, "-colour"},
+		{[]string{"-output", dir, "-count", "5", "-task", "detect"}, "-task=detect: must be one of classify, digits, pairs, segmentation, text"},
+		{[]string{"-output", dir, "-count", "5", "-task", "digits", "-classes", "10"}, "-classes has no meaning for -task=digits"},
+		{[]string{"-output", dir, "-count", "5", "-task", "pairs", "-encoded"}, "-encoded has no meaning for -task=pairs"},
+		{[]string{"-output", dir, "-count", "5", "-task", "segmentation", "-layout", "ilsvrc12"}, "-layout has no meaning for -task=segmentation"},
+		{[]string{"-output", dir, "-count", "5", "-task", "segmentation", "-classes", "8"}, "8 classes of pixels, must be 2 to 7"},
+		{[]string{"-output", dir, "-count", "5", "-task", "segmentation", "-classes", "0"}, "0 classes of pixels"},
+		{[]string{"-output", dir, "-count", "5", "-task", "text", "-shape", "1x28x28"}, "-shape has no meaning for -task=text"},
+		{[]string{"-output", dir, "-count", "5", "-task", "text", "-streams", "0"}, "-streams=0"},
+		{[]string{"-output", dir, "-count", "5", "-task", "text", "-streams", "1000000000"}, "must be 1 to 65536"},
+		{[]string{"-output", dir, "-count", "5", "-streams", "4"}, "-streams has no meaning for -task=classify"},
+		{[]string{"-output", dir, "-count", "5", "-task", "pairs", "-shape", "2x28x28"}, "channels"},
 	} {
 		r := crema(append([]string{"synth"}, tc.args...)...)
 		if r.status != 2 || !strings.Contains(r.lastLine(), tc.want) {

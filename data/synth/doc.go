@@ -1,10 +1,18 @@
-// Package synth draws labelled image sets, so that nets can be trained, tested
-// and timed on a machine that has no data.
+// Package synth draws data sets, so that nets can be trained, tested and timed
+// on a machine that has no data.
 //
-// There are two sets. Digits has ten classes: digits in several typefaces at
-// random places, sizes, angles and colours; small nets learn it in minutes,
-// linear classifiers do not. Signs has as many classes as wanted: letters on a
-// patterned ground, of any size, for sets shaped like ImageNet.
+// The image sets are
+//
+//   - Signs, of as many classes as wanted: letters on a patterned ground, of any
+//     size, for sets shaped like ImageNet.
+//   - Digits, of ten classes: in several typefaces at random places, sizes,
+//     angles and colours; small nets learn it in minutes, linear classifiers do
+//     not.
+//   - PlainDigits, which are like MNIST's, and Pairs of them for siamese nets.
+//   - Scenes, pictures of several figures and with each a label image, for nets
+//     that segment.
+//
+// Text is sentences of a grammar for recurrent nets (WriteText).
 //
 // Image i of a split is a function of the set's options, the split's name and
 // i alone: it does not depend on how many images are drawn, in which order or

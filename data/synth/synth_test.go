@@ -29,6 +29,21 @@ func sets(t *testing.T) map[string]Set {
 	add("signs grey", s, err)
 	s, err = NewSigns(Shape{3, MinSize, MinSize}, MaxClasses, 1)
 	add("signs small", s, err)
+	s, err = NewPlainDigits(Shape{1, 28, 28}, 1)
+	add("plain digits", s, err)
+	s, err = NewPlainDigits(Shape{3, 23, 31}, 1)
+	add("plain digits in colour", s, err)
+	s, err = NewPairs(Shape{1, 28, 28}, 1)
+	add("pairs", s, err)
+	s, err = NewPairs(Shape{3, 17, 24}, 2)
+	add("pairs in colour", s, err)
+	for name, shape := range map[string]Shape{"scenes": {3, 64, 48}, "scenes grey": {1, 31, 33}} {
+		sc, err := NewScenes(shape, MaxSceneClasses, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m[name], m[name+", labels"] = sc.Images(), sc.Labels()
+	}
 	return m
 }
 
@@ -81,7 +96,7 @@ func TestDrawIsDeterministic(t *testing.T) {
 func TestLabelsAreBalanced(t *testing.T) {
 	for name, s := range sets(t) {
 		n := s.Classes()
-		if n > 1000 {
+		if n > 1000 || n == 1 {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
@@ -308,8 +323,14 @@ func TestOptionErrors(t *testing.T) {
 		if tc.shape.Check() == nil {
 			continue
 		}
-		if _, err := NewDigits(tc.shape, 1); err == nil || !strings.Contains(err.Error(), tc.want) {
-			t.Errorf("NewDigits(%v): %v, want an error with %q", tc.shape, err, tc.want)
+		_, errDigits := NewDigits(tc.shape, 1)
+		_, errPlain := NewPlainDigits(tc.shape, 1)
+		_, errPairs := NewPairs(tc.shape, 1)
+		_, errScenes := NewScenes(tc.shape, 2, 1)
+		for name, err := range map[string]error{"NewDigits": errDigits, "NewPlainDigits": errPlain, "NewPairs": errPairs, "NewScenes": errScenes} {
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%s(%v): %v, want an error with %q", name, tc.shape, err, tc.want)
+			}
 		}
 	}
 }

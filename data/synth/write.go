@@ -46,6 +46,9 @@ func Write(ctx context.Context, path string, set Set, split string, count int, o
 	if o.Encoding < Raw || o.Encoding > PNG {
 		return fmt.Errorf("%s: unknown encoding %d", path, o.Encoding)
 	}
+	if c := set.Shape().Channels; o.Encoding != Raw && c != 1 && c != 3 {
+		return fmt.Errorf("%s: images of %d channels cannot be encoded, only raw", path, c)
+	}
 	w, err := data.CreateDB(path, data.LMDB)
 	if err != nil {
 		return err

@@ -183,3 +183,20 @@ func TestWriteErrors(t *testing.T) {
 		t.Error("the file that was there has changed")
 	}
 }
+
+// TestWriteRawOnly: pairs have channels that no picture format has.
+func TestWriteRawOnly(t *testing.T) {
+	set, err := NewPairs(Shape{1, 16, 16}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "db")
+	for _, enc := range []Encoding{JPEG, PNG} {
+		if err := Write(t.Context(), path, set, "train", 3, WriteOptions{Encoding: enc}); err == nil || !strings.Contains(err.Error(), "2 channels") {
+			t.Errorf("encoding %d: %v", enc, err)
+		}
+	}
+	if _, err := os.Lstat(path); err == nil {
+		t.Error("a database stays")
+	}
+}
