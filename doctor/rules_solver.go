@@ -115,14 +115,13 @@ func baseRate(c *Case, k *collector) {
 		return
 	}
 	d := c.trainData()
-	n, what := 0, "picture"
+	n := 0
 	if d != nil {
-		n, what = c.samples(d)
-		n *= int(max(1, p.GetIterSize()))
+		n = batch(d) * int(max(1, p.GetIterSize()))
 	}
 	switch t := kind(p); t {
 	case "SGD", "Nesterov":
-		c.sgdRate(k, lr, n, what)
+		c.sgdRate(k, lr, n)
 	default:
 		// What these types divide by the gradient's own size, a step is about
 		// the rate itself, whatever the batch.
@@ -145,23 +144,6 @@ func baseRate(c *Case, k *collector) {
 	}
 }
 
-// placesPerPicture is how many labels of one picture at most count as samples of
-// their own: neighbours say much the same.
-const placesPerPicture = 64
-
-// samples returns how many samples the loss of a batch of d is a mean over, and
-// what they are: its pictures or, where each has several, its labels.
-func (c *Case) samples(d *layer) (n int, what string) {
-	n = batch(d)
-	for _, e := range c.Train.ends(false) {
-		y := e.loss.bottoms[1].shape
-		if dataOf(e.loss.bottoms[0]) == d && len(y) > 1 && product(y) > n {
-			return min(product(y), placesPerPicture*n), "label"
-		}
-	}
-	return n, "picture"
-}
-
 // summedLoss reports whether a loss is a sum over many elements, whose gradient
 // is larger than that of a mean.
 func summedLoss(l *layer) bool {
@@ -178,14 +160,14 @@ const ratePerPicture = 0.04
 // sgdRate judges the rate of a type whose steps are as long as the gradient:
 // the noise of the gradient falls with the batch, so the rate must, too (Goyal
 // et al. 2017, Smith et al. 2018).
-func (c *Case) sgdRate(k *collector, lr float64, samples int, what string) {
+func (c *Case) sgdRate(k *collector, lr float64, pictures int) {
 	p := c.Solver
 	m := float64(p.GetMomentum())
 	if m >= 1 || m < 0 || p.GetClipGradients() > 0 || slices.ContainsFunc(c.Train.layers, summedLoss) {
 		return
 	}
 	f := c.of("rate-high", Warning, Likely, "base_lr")
-	if samples == 0 || lr > 1 {
+	if pictures == 0 || lr > 1 {
 		if lr <= 1 {
 			return
 		}
@@ -195,15 +177,15 @@ func (c *Case) sgdRate(k *collector, lr float64, samples int, what string) {
 		k.add(f)
 		return
 	}
-	noise := lr / (1 - m) / float64(samples)
+	noise := lr / (1 - m) / float64(pictures)
 	if noise <= ratePerPicture {
 		return
 	}
 	better := lr * 0.004 / noise
 	better = roundTo(better)
-	f.What = fmt.Sprintf("base_lr %s with momentum %s is high for %s a step: %s for each, where working settings have 0.0004 to 0.005.",
-		f32(p.GetBaseLr()), f32(p.GetMomentum()), plural(samples, what), num(noise))
-	f.Why = "The gradient of so few is mostly noise, and the step multiplies it; once the signal gets through, such a run diverges."
+	f.What = fmt.Sprintf("base_lr %s with momentum %s is high for %s a step: %s for each picture, where working settings have 0.0004 to 0.005.",
+		f32(p.GetBaseLr()), f32(p.GetMomentum()), plural(pictures, "picture"), num(noise))
+	f.Why = "The gradient of so few pictures is mostly noise, and the step multiplies it; once the signal gets through, such a run diverges."
 	f.Fix = fmt.Sprintf("base_lr: %s, or a larger batch_size, or iter_size to add up several batches.", num(better))
 	f.Set = []string{"base_lr=" + num(better)}
 	k.add(f)
@@ -527,7 +509,9 @@ func snapshots(c *Case, k *collector) {
 	}
 	params := 0
 	for _, l := range c.Train.layers {
-		params += l.count()
+		if w, ok := weightsOf(l); ok {
+			params += w.count()
+		}
 	}
 	if every > 0 {
 		histories := 1.0

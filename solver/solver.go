@@ -461,7 +461,7 @@ func (s *Solver) initTestNets() error {
 		}
 	}
 	if len(p.TestState) > 0 && len(p.TestState) != len(src) {
-		return fmt.Errorf("test_state must be given once for each test net or not at all: there are %d, and %d test nets", len(p.TestState), len(src))
+		return fmt.Errorf("test_state must be given once for each test net or not at all: there are %d, and %d test nets (as many as test_iter has values)", len(p.TestState), len(src))
 	}
 	if len(src) > 0 && p.GetTestInterval() <= 0 {
 		return errors.New("test_iter is given, but test_interval is not above 0")
