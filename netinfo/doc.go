@@ -5,7 +5,7 @@
 // A net is built as package graph builds it to run, so shapes are right for all
 // layer types, but parameters get no values and blobs no memory, and layers that
 // read data are replaced by inputs of the shape that they would give
-// ([Sources]). The largest nets take well under a second.
+// ([Sources]). So it takes little time and memory, however large the net is.
 //
 // # What is counted
 //
