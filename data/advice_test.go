@@ -41,8 +41,8 @@ func database(t *testing.T, records ...*caffepb.Datum) string {
 }
 
 // loadAll reads one batch of all records under a transform and returns the
-// error and the log.
-func loadAll(t *testing.T, path string, transform *caffepb.TransformationParameter, n int) (error, string) {
+// log and the error.
+func loadAll(t *testing.T, path string, transform *caffepb.TransformationParameter, n int) (string, error) {
 	t.Helper()
 	log, lines := logged()
 	db, err := OpenDB(path, LMDB)
@@ -55,14 +55,15 @@ func loadAll(t *testing.T, path string, transform *caffepb.TransformationParamet
 	}
 	src, err := NewDBSource(path, db, tr.Mode(), log)
 	if err != nil {
-		return err, lines.String()
+		return lines.String(), err
 	}
 	l, err := NewLoader(src, tr, LoaderOptions{BatchSize: n, Log: log})
 	if err != nil {
-		return err, lines.String()
+		return lines.String(), err
 	}
 	defer l.Close()
-	return l.Next(tensor.New(), tensor.New()), lines.String()
+	err = l.Next(tensor.New(), tensor.New())
+	return lines.String(), err
 }
 
 func logged() (*slog.Logger, *strings.Builder) {
@@ -118,7 +119,7 @@ func TestShapeAdvice(t *testing.T) {
 		{"grey bytes", nil, []*caffepb.Datum{with(raw(3, 8, 8), func(d *caffepb.Datum) { d.Data = make([]byte, 64) })}, "as many as a grey picture has", ""},
 		{"bytes in colour", nil, []*caffepb.Datum{with(raw(1, 8, 8), func(d *caffepb.Datum) { d.Data = make([]byte, 3*64) })}, "as many as a picture in colour has", ""},
 	} {
-		err, log := loadAll(t, database(t, c.records...), c.transform, len(c.records))
+		log, err := loadAll(t, database(t, c.records...), c.transform, len(c.records))
 		if err == nil || !strings.Contains(err.Error(), c.want) || c.not != "" && strings.Contains(err.Error(), c.not) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want …%s…", c.name, err, c.want)
 		}
@@ -128,7 +129,7 @@ func TestShapeAdvice(t *testing.T) {
 	}
 	// All records in the other order are no error, so there is a warning.
 	for shape, warns := range map[[3]int]bool{{8, 9, 3}: true, {8, 9, 1}: true, {3, 8, 9}: false, {1, 9, 3}: false, {4, 8, 4}: false} {
-		err, log := loadAll(t, database(t, raw(shape[0], shape[1], shape[2])), nil, 1)
+		log, err := loadAll(t, database(t, raw(shape[0], shape[1], shape[2])), nil, 1)
 		if err != nil || strings.Contains(log, "looks like height×width×channels") != warns {
 			t.Errorf("%v: %v, log\n%s", shape, err, log)
 		}

@@ -56,6 +56,7 @@ type Case struct {
 	scan     int              // records of a database to look at in a row
 	sources  map[string]*records
 	means    map[string]*meanFile
+	built    map[string]built // layers that were built for their shapes
 }
 
 // A refusal is a setting of the solver that makes it end at once.
@@ -89,6 +90,9 @@ type layer struct {
 	bottoms []*blob
 	tops    []*blob
 	lost    []string // bottoms that no layer before it makes
+	params  [][]int  // shapes of its parameters, as far as they are known
+	refused error    // why it cannot be built
+	unread  error    // why the files of its data cannot be read, where that shows in shapes
 }
 
 // A blob is what one layer writes. A layer that works in place makes another
@@ -111,7 +115,7 @@ func Open(in Inputs) (*Case, error) {
 	if in.ResolvePath == nil {
 		in.ResolvePath = func(p string) string { return p }
 	}
-	c := &Case{in: in, scan: scanRecords, sources: map[string]*records{}, means: map[string]*meanFile{}}
+	c := &Case{in: in, scan: scanRecords, sources: map[string]*records{}, means: map[string]*meanFile{}, built: map[string]built{}}
 	if err := c.open(); err != nil {
 		return nil, err
 	}

@@ -92,7 +92,13 @@ type pixels struct {
 	// chans has sums by channel, places by position in pictures of one size
 	// (nil if the sizes differ).
 	chans, places []moments
+	// levels counts the samples of each value in pictures of one channel that
+	// hold few different ones: labels, perhaps. nil if they do not.
+	levels map[float32]int
 }
+
+// maxLevels is how many different values labels may have.
+const maxLevels = 1024
 
 type moments struct{ n, sum, squares float64 }
 
@@ -107,6 +113,9 @@ func (p *pixels) add(im *data.Image) {
 		p.min, p.max = math.Inf(1), math.Inf(-1)
 		p.chans = make([]moments, im.C)
 		p.places = make([]moments, im.C*im.H*im.W)
+		if im.C == 1 {
+			p.levels = map[float32]int{}
+		}
 	}
 	if im.C*im.H*im.W != len(p.places) {
 		p.places = nil
@@ -125,6 +134,11 @@ func (p *pixels) add(im *data.Image) {
 		}
 		p.min, p.max = min(p.min, x), max(p.max, x)
 		p.chans[i/area].add(x)
+		if p.levels != nil {
+			if p.levels[float32(x)]++; len(p.levels) > maxLevels {
+				p.levels = nil
+			}
+		}
 		if p.places != nil {
 			p.places[i].add(x)
 		}

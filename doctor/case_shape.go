@@ -1,19 +1,32 @@
 package doctor
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
+	"crema/graph"
+	"crema/layers"
+	"crema/netinfo"
 	"crema/prototxt/caffepb"
 )
 
 // inferShapes works out the shapes of the net's blobs, as far as the files and
-// the data sources tell. It knows Caffe's layer types, those that cannot be run
-// here as well; what a type it does not know makes has no shape.
+// the data sources tell. Each layer is built alone, without values, behind
+// inputs of the shapes that its bottoms have, so every registered type is known
+// by itself. What the layer refuses is kept for the rule net-refused.
 func (c *Case) inferShapes(n *Net) {
 	for _, l := range n.layers {
-		for i, s := range c.shapes(l) {
-			if i < len(l.tops) {
-				l.tops[i].shape = s
+		l.params, l.refused, l.unread = nil, nil, nil
+		shapes := c.shapes(l)
+		for i, t := range l.tops {
+			t.shape = nil
+			if i < len(shapes) {
+				t.shape = shapes[i]
 			}
 		}
 	}
@@ -21,88 +34,210 @@ func (c *Case) inferShapes(n *Net) {
 
 // shapes returns the shapes of l's tops, fewer if they are not known.
 func (c *Case) shapes(l *layer) [][]int {
-	if len(l.bottoms) == 0 {
-		return c.sourceShapes(l)
+	if graph.IsSource(l.LayerParameter) {
+		if s, ok := c.sourceShapes(l); ok {
+			return s
+		}
 	}
-	in := l.bottoms[0].shape
-	if len(in) == 0 {
-		p, ok := weightsOf(l)
-		if !ok {
-			return nil
-		}
-		out := []int{0, p.outputs, 0, 0} // the channels are known, whatever comes in
-		if l.GetType() == "InnerProduct" {
-			out = out[:2]
-		}
-		return [][]int{out}
+	if !buildable(l) {
+		return nil
 	}
-	switch l.GetType() {
-	case "Convolution", "Deconvolution":
-		return [][]int{convShape(l, in)}
-	case "Pooling":
-		return [][]int{poolShape(l, in)}
-	case "InnerProduct":
-		p := l.GetInnerProductParam()
-		a := axis(int(p.GetAxis()), len(in))
-		return [][]int{append(slices.Clone(in[:a]), int(p.GetNumOutput()))}
-	case "Concat":
-		p := l.GetConcatParam()
-		a := axis(int(p.GetAxis()), len(in))
-		out := slices.Clone(in)
-		for _, b := range l.bottoms[1:] {
-			if len(b.shape) != len(in) || b.shape[a] == 0 || out[a] == 0 {
-				out[a] = 0
-				break
-			}
-			out[a] += b.shape[a]
+	in := make([][]int, len(l.bottoms))
+	known := true
+	for i, b := range l.bottoms {
+		if in[i] = b.shape; in[i] == nil {
+			return outputsOf(l)
 		}
-		return [][]int{out}
-	case "Slice":
-		return sliceShapes(l, in)
-	case "Flatten":
-		if len(in) < 2 {
-			return nil
-		}
-		p := l.GetFlattenParam()
-		a, e := axis(int(p.GetAxis()), len(in)), axis(int(p.GetEndAxis()), len(in))
-		return [][]int{slices.Concat(in[:a], []int{product(in[a : e+1])}, in[e+1:])}
-	case "Split":
-		var out [][]int
-		for range l.Top {
-			out = append(out, in)
-		}
-		return out
-	case "Dropout", "ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "BNLL", "AbsVal", "Power", "Exp", "Log", "Swish", "Clip",
-		"Threshold", "LRN", "BatchNorm", "Scale", "Bias", "MVN", "Softmax", "Eltwise":
-		return [][]int{in}
+		known = known && !slices.Contains(in[i], 0)
 	}
-	return nil
+	if !known {
+		return c.guessed(l, in)
+	}
+	b := c.build(l, in)
+	l.params, l.refused = b.params, b.err
+	return b.tops
 }
 
-// sourceShapes returns the shapes that a layer without bottoms makes.
-func (c *Case) sourceShapes(l *layer) [][]int {
-	switch l.GetType() {
-	case "Data", "ImageData":
-		return c.dataShape(l)
-	case "Input":
-		var out [][]int
-		for i := range l.Top {
-			if s := l.GetInputParam().GetShape(); len(s) > 0 {
-				out = append(out, ints(s[min(i, len(s)-1)].GetDim()))
+// buildable reports whether building a layer does nothing but build it: it
+// neither runs a user's program nor writes a file.
+func buildable(l *layer) bool {
+	if t := l.GetType(); t == "Python" || t == "HDF5Output" {
+		return false
+	}
+	_, err := layers.Lookup(l.GetType())
+	return err == nil
+}
+
+// outputsOf returns what is known of a layer's tops whatever comes in: the
+// channels of a layer with weights.
+func outputsOf(l *layer) [][]int {
+	p, ok := weightsOf(l)
+	if !ok {
+		return nil
+	}
+	out := []int{0, p.outputs, 0, 0}
+	if l.GetType() == "InnerProduct" {
+		out = out[:2]
+	}
+	return [][]int{out}
+}
+
+// guesses are two extents for each axis of a blob that is not known. What comes
+// out the same with both does not depend on it. They have many divisors, for
+// layers that divide.
+var guesses = [2][]int{{2, 12, 192, 192, 192}, {4, 24, 240, 240, 240}}
+
+// guessed returns what is known of l's tops if some extents of its bottoms are
+// not.
+func (c *Case) guessed(l *layer, in [][]int) [][]int {
+	var made [2]built
+	for i, g := range guesses {
+		full := make([][]int, len(in))
+		for j, s := range in {
+			full[j] = slices.Clone(s)
+			for a, d := range s {
+				if d == 0 {
+					full[j][a] = g[min(a, len(g)-1)]
+				}
+			}
+		}
+		if made[i] = c.build(l, full); made[i].err != nil {
+			return outputsOf(l)
+		}
+	}
+	both := func(a, b [][]int) [][]int {
+		out := make([][]int, len(a))
+		for i, s := range a {
+			if i >= len(b) || len(s) != len(b[i]) {
+				continue
+			}
+			out[i] = slices.Clone(s)
+			for k, d := range b[i] {
+				if d != s[k] {
+					out[i][k] = 0
+				}
 			}
 		}
 		return out
-	case "WindowData":
-		n, crop := int(l.GetWindowDataParam().GetBatchSize()), int(l.GetTransformParam().GetCropSize())
-		return [][]int{{n, 3, crop, crop}, {n}}
-	case "MemoryData":
-		p := l.GetMemoryDataParam()
-		n := int(p.GetBatchSize())
-		return [][]int{{n, int(p.GetChannels()), int(p.GetHeight()), int(p.GetWidth())}, {n}}
-	case "DummyData":
-		return dummyShapes(l)
 	}
-	return nil
+	l.params = both(made[0].params, made[1].params)
+	return both(made[0].tops, made[1].tops)
+}
+
+// A built layer is what building one alone has shown: the shapes of its tops and
+// of its parameters, or why it cannot be built.
+type built struct {
+	tops, params [][]int
+	err          error
+}
+
+// build builds a layer behind inputs of the given shapes.
+func (c *Case) build(l *layer, in [][]int) built {
+	np := &caffepb.NetParameter{State: l.net.Param.State}
+	p := proto.CloneOf(l.net.Param.Layer[l.index])
+	p.Name, p.Include, p.Exclude, p.Bottom, p.Top = proto.String("layer"), nil, nil, nil, nil
+	names := map[*blob]string{}
+	for i, b := range l.bottoms {
+		name := names[b]
+		if name == "" {
+			name = fmt.Sprintf("bottom%d", i)
+			names[b] = name
+			np.Layer = append(np.Layer, &caffepb.LayerParameter{Name: &name, Type: proto.String("Input"), Top: []string{name},
+				InputParam: &caffepb.InputParameter{Shape: []*caffepb.BlobShape{blobShape(in[i])}}})
+		}
+		p.Bottom = append(p.Bottom, name)
+	}
+	for i := range l.tops {
+		name := fmt.Sprintf("top%d", i)
+		if i < len(l.bottoms) && l.Top[i] == l.Bottom[i] { // in place
+			name = names[l.bottoms[i]]
+		}
+		p.Top = append(p.Top, name)
+	}
+	np.Layer = append(np.Layer, p)
+	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(np)
+	if err != nil {
+		return built{err: err}
+	}
+	key := string(text)
+	b, ok := c.built[key]
+	if !ok {
+		b = c.buildNet(np, l.net)
+		c.built[key] = b
+	}
+	return b
+}
+
+// buildNet builds a net for the shapes of its last layer.
+func (c *Case) buildNet(np *caffepb.NetParameter, n *Net) built {
+	net, err := graph.New(np, graph.Options{ResolvePath: c.in.ResolvePath, Dir: n.dir(), NoFill: true, NoLayout: true, NoFuse: true})
+	if err != nil {
+		var le *graph.LayerError
+		if errors.As(err, &le) {
+			err = le.Err
+		}
+		return built{err: err}
+	}
+	nodes := net.Layers()
+	last := nodes[len(nodes)-1]
+	var b built
+	for _, t := range last.Tops {
+		b.tops = append(b.tops, t.Shape())
+	}
+	for _, p := range last.Layer.Params() {
+		b.params = append(b.params, p.Shape())
+	}
+	b.err = net.Close()
+	return b
+}
+
+func blobShape(dims []int) *caffepb.BlobShape {
+	s := &caffepb.BlobShape{}
+	for _, d := range dims {
+		s.Dim = append(s.Dim, int64(d))
+	}
+	return s
+}
+
+// sourceShapes returns the shapes that a layer makes that reads data; ok is false
+// for types that can be built without reading any.
+func (c *Case) sourceShapes(l *layer) (shapes [][]int, ok bool) {
+	switch l.GetType() {
+	case "Data", "ImageData":
+		return c.dataShape(l), true
+	case "WindowData":
+		if _, err := os.Stat(c.in.ResolvePath(l.GetWindowDataParam().GetSource())); err != nil {
+			l.unread = err
+		}
+		n, crop := int(l.GetWindowDataParam().GetBatchSize()), int(l.GetTransformParam().GetCropSize())
+		return [][]int{{n, 3, crop, crop}, {n}}, true
+	case "HDF5Data":
+		return c.listedShapes(l), true
+	case "DummyData":
+		return dummyShapes(l), true // building it fills it
+	}
+	return nil, false
+}
+
+// listedShapes returns the shapes of the batches that an HDF5Data layer reads
+// from the first file of its list.
+func (c *Case) listedShapes(l *layer) [][]int {
+	np := &caffepb.NetParameter{Layer: []*caffepb.LayerParameter{proto.CloneOf(l.net.Param.Layer[l.index])}}
+	np.Layer[0].Include, np.Layer[0].Exclude = nil, nil
+	with, _, err := netinfo.Sources(np, netinfo.SourceOptions{ResolvePath: c.in.ResolvePath, Dir: l.net.dir()})
+	if err != nil {
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path // what is around it is about another command
+		}
+		l.unread = err
+		return nil
+	}
+	var shapes [][]int
+	for _, s := range with.Layer[0].GetInputParam().GetShape() {
+		shapes = append(shapes, ints(s.GetDim()))
+	}
+	return shapes
 }
 
 // axis counts a negative axis from the end, and keeps it in range.
@@ -176,205 +311,4 @@ func dummyShapes(l *layer) (out [][]int) {
 		}
 	}
 	return out
-}
-
-func sliceShapes(l *layer, in []int) (out [][]int) {
-	p := l.GetSliceParam()
-	a := axis(int(p.GetAxis()), len(in))
-	points := append([]uint32{}, p.SlicePoint...)
-	if len(points) == 0 {
-		for i := 1; i < len(l.Top); i++ {
-			points = append(points, uint32(in[a]*i/len(l.Top)))
-		}
-	}
-	from := 0
-	for i := range l.Top {
-		to := in[a]
-		if i < len(points) {
-			to = int(points[i])
-		}
-		s := slices.Clone(in)
-		s[a] = max(0, to-from)
-		out = append(out, s)
-		from = to
-	}
-	return out
-}
-
-// A window is how a convolution or a pooling layer slides over one axis.
-type window struct{ kernel, stride, pad, dilation int }
-
-// extent is how far a kernel reaches.
-func (w window) extent() int { return w.dilation*(w.kernel-1) + 1 }
-
-// convWindows returns the windows along height and width.
-func convWindows(p *caffepb.ConvolutionParameter) (h, w window) {
-	pick := func(one uint32, has bool, list []uint32, i, otherwise int) int {
-		switch {
-		case has:
-			return int(one)
-		case len(list) == 0:
-			return otherwise
-		}
-		return int(list[min(i, len(list)-1)])
-	}
-	h = window{pick(p.GetKernelH(), p.KernelH != nil, p.KernelSize, 0, 0), pick(p.GetStrideH(), p.StrideH != nil, p.Stride, 0, 1),
-		pick(p.GetPadH(), p.PadH != nil, p.Pad, 0, 0), pick(0, false, p.Dilation, 0, 1)}
-	w = window{pick(p.GetKernelW(), p.KernelW != nil, p.KernelSize, 1, 0), pick(p.GetStrideW(), p.StrideW != nil, p.Stride, 1, 1),
-		pick(p.GetPadW(), p.PadW != nil, p.Pad, 1, 0), pick(0, false, p.Dilation, 1, 1)}
-	return h, w
-}
-
-// poolWindows returns the windows along height and width; a global pooling's
-// reach over all of in.
-func poolWindows(p *caffepb.PoolingParameter, in []int) (h, w window) {
-	if p.GetGlobalPooling() && len(in) == 4 {
-		return window{in[2], 1, 0, 1}, window{in[3], 1, 0, 1}
-	}
-	pick := func(one *uint32, both uint32) int {
-		if one != nil {
-			return int(*one)
-		}
-		return int(both)
-	}
-	h = window{pick(p.KernelH, p.GetKernelSize()), pick(p.StrideH, p.GetStride()), pick(p.PadH, p.GetPad()), 1}
-	w = window{pick(p.KernelW, p.GetKernelSize()), pick(p.StrideW, p.GetStride()), pick(p.PadW, p.GetPad()), 1}
-	return h, w
-}
-
-// conv returns the extent of a convolution's output; 0 if that of its input is
-// not known, below 0 if there is none.
-func (w window) conv(in int) int {
-	if in == 0 || w.kernel == 0 || w.stride == 0 {
-		return 0
-	}
-	if room := in + 2*w.pad - w.extent(); room >= 0 {
-		return room/w.stride + 1
-	}
-	return -1
-}
-
-// oneInCaffe reports whether Caffe's convolution makes one output of an extent
-// that is smaller than the kernel: its quotients are rounded towards 0
-// (base_conv_layer.cpp, conv_layer.cpp). Larger ones are no obstacle.
-func (w window) oneInCaffe(in int) bool { return in+2*w.pad-w.extent() > -w.stride }
-
-// pool is conv for pooling, which rounds up unless floor.
-func (w window) pool(in int, floor bool) int {
-	if in == 0 || w.kernel == 0 || w.stride == 0 {
-		return 0
-	}
-	room := in + 2*w.pad - w.kernel
-	if !floor {
-		room += w.stride - 1 // less than a step too few still makes a window
-	}
-	if room < 0 {
-		return -1
-	}
-	out := room/w.stride + 1
-	if w.pad > 0 && (out-1)*w.stride >= in+w.pad {
-		out--
-	}
-	if out <= 0 {
-		return -1
-	}
-	return out
-}
-
-// deconv returns the extent of a deconvolution's output.
-func (w window) deconv(in int) int {
-	if in == 0 || w.kernel == 0 {
-		return 0
-	}
-	return w.stride*(in-1) + w.extent() - 2*w.pad
-}
-
-func convShape(l *layer, in []int) []int {
-	if len(in) != 4 {
-		return nil
-	}
-	p := l.GetConvolutionParam()
-	h, w := convWindows(p)
-	if l.GetType() == "Deconvolution" {
-		return []int{in[0], int(p.GetNumOutput()), h.deconv(in[2]), w.deconv(in[3])}
-	}
-	return []int{in[0], int(p.GetNumOutput()), h.conv(in[2]), w.conv(in[3])}
-}
-
-func poolShape(l *layer, in []int) []int {
-	if len(in) != 4 {
-		return nil
-	}
-	p := l.GetPoolingParam()
-	if p.GetGlobalPooling() {
-		return []int{in[0], in[1], 1, 1}
-	}
-	h, w := poolWindows(p, in)
-	floor := p.GetRoundMode() == caffepb.PoolingParameter_FLOOR
-	return []int{in[0], in[1], h.pool(in[2], floor), w.pool(in[3], floor)}
-}
-
-// A weighing is what layers with weights have in common.
-type weighing struct {
-	outputs, groups int
-	// fanIn and fanOut are what the fillers xavier and msra divide by: the
-	// weights' count over their first and second extents; 0 if not known.
-	fanIn, fanOut int
-	// reach is how many inputs an output sums, 0 if not known.
-	reach        float64
-	weight, bias *caffepb.FillerParameter
-	hasBias      bool
-	field        string // of LayerParameter
-}
-
-// weightsOf returns what weights a layer of a type that has some would get.
-func weightsOf(l *layer) (w weighing, ok bool) {
-	var in []int
-	if len(l.bottoms) > 0 {
-		in = l.bottoms[0].shape
-	}
-	switch l.GetType() {
-	case "Convolution", "Deconvolution":
-		p := l.GetConvolutionParam()
-		h, v := convWindows(p)
-		w = weighing{outputs: int(p.GetNumOutput()), groups: max(1, int(p.GetGroup())), weight: p.GetWeightFiller(), bias: p.GetBiasFiller(),
-			hasBias: p.GetBiasTerm(), field: "convolution_param"}
-		channels := 0
-		if len(in) > 1 {
-			channels = in[1]
-		}
-		w.fanIn = channels / w.groups * h.kernel * v.kernel
-		w.fanOut = w.outputs * h.kernel * v.kernel
-		w.reach = float64(w.fanIn)
-		if l.GetType() == "Deconvolution" {
-			w.fanIn, w.fanOut = w.outputs/w.groups*h.kernel*v.kernel, channels*h.kernel*v.kernel
-			w.reach = float64(w.fanOut) / float64(w.groups*max(1, h.stride*v.stride))
-		}
-		return w, true
-	case "InnerProduct":
-		p := l.GetInnerProductParam()
-		w = weighing{outputs: int(p.GetNumOutput()), groups: 1, fanOut: int(p.GetNumOutput()), weight: p.GetWeightFiller(), bias: p.GetBiasFiller(),
-			hasBias: p.GetBiasTerm(), field: "inner_product_param"}
-		if len(in) > 0 {
-			w.fanIn = product(in[axis(int(p.GetAxis()), len(in)):])
-		}
-		w.reach = float64(w.fanIn)
-		if p.GetTranspose() {
-			w.fanIn, w.fanOut = w.fanOut, w.fanIn
-		}
-		return w, true
-	}
-	return w, false
-}
-
-// count returns the number of weights and biases, 0 if it is not known.
-func (w weighing) count() int {
-	n := w.fanIn * w.outputs
-	if w.field == "inner_product_param" {
-		n = int(w.reach) * w.outputs
-	}
-	if n > 0 && w.hasBias {
-		n += w.outputs
-	}
-	return n
 }

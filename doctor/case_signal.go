@@ -80,10 +80,13 @@ func (c *Case) signalOf(l *layer) signal {
 		return signal{}
 	}
 	if w, ok := weightsOf(l); ok {
+		if l.interpolates() && w.groups == w.outputs {
+			return in // it only makes maps larger
+		}
 		return in.weighed(l, w)
 	}
 	switch l.GetType() {
-	case "Split", "Slice", "Dropout", "Flatten", "Reshape":
+	case "Split", "Slice", "Dropout", "Flatten", "Reshape", "Crop", "Tile":
 		return in
 	case "Pooling":
 		return in.pooled(l)

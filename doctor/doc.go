@@ -3,8 +3,9 @@
 // Open reads what a run would read: the solver, its TRAIN and TEST nets as the
 // phases select them; Case.Check adds facts about the data sources (how many
 // records, their size, their labels, the range of their samples) and the mean
-// files. Both build nothing and change nothing, so a net whose data or whose
-// layer types are not there can be judged as well.
+// files. Nothing is run and nothing changed, so a net whose data or whose layer
+// types are not there can be judged as well. Shapes are those of the layers, each
+// built alone and without values.
 //
 // Case.Check runs the rules, each of which looks at the structure of the nets
 // and at figures, never at the names of layers. What a rule finds is a Finding:

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"crema/layers"
 )
 
 // rules has all rules; of what is equally grave, the findings of earlier ones
@@ -23,6 +25,7 @@ var rules = []func(*Case, *collector){
 	pictureSizes,
 	preprocessing,
 	labels,
+	labelImages,
 	shuffling,
 	testPass,
 	baseRate,
@@ -32,12 +35,18 @@ var rules = []func(*Case, *collector){
 	snapshots,
 	solverFields,
 	classifier,
+	targets,
+	classPositions,
 	dropouts,
+	normalisations,
 	maps,
+	sequences,
+	upsampling,
 	frozen,
 	layerFields,
 	fillerFields,
 	layerNames,
+	refusedLayers, // last: others know better
 }
 
 // num prints a whole number as it is and another figure with three significant
@@ -157,14 +166,23 @@ func isLoss(l *layer) bool {
 			return true
 		}
 	}
-	return strings.HasSuffix(l.GetType(), "Loss") && len(l.LossWeight) == 0
+	return takesLoss(l) && len(l.LossWeight) == 0
+}
+
+// takesLoss reports whether a layer's type adds to the loss unless it says
+// otherwise.
+func takesLoss(l *layer) bool {
+	if t, err := layers.Lookup(l.GetType()); err == nil {
+		return t.Loss
+	}
+	return strings.HasSuffix(l.GetType(), "Loss")
 }
 
 // passes reports whether a layer hands its input on unit by unit, so that what
 // stands before it stands behind it.
 func passes(l *layer) bool {
 	switch l.GetType() {
-	case "Split", "Dropout", "Pooling", "LRN", "BatchNorm", "Scale", "Bias", "MVN", "Flatten", "Reshape", "Power", "Slice":
+	case "Split", "Dropout", "Pooling", "LRN", "BatchNorm", "Scale", "Bias", "MVN", "Flatten", "Reshape", "Power", "Slice", "Crop":
 		return true
 	}
 	return activation(l) != nil
@@ -290,6 +308,20 @@ type classifierEnd struct {
 	classes int // 0 if not known
 }
 
+// classAxis returns the axis of the classes in the first bottom of a loss over
+// classes or of Accuracy; negative counts from the end.
+func classAxis(l *layer) int {
+	switch l.GetType() {
+	case "SoftmaxWithLoss":
+		return int(l.GetSoftmaxParam().GetAxis())
+	case "InfogainLoss":
+		return int(l.GetInfogainLossParam().GetAxis())
+	case "Accuracy":
+		return int(l.GetAccuracyParam().GetAxis())
+	}
+	return 1
+}
+
 // ends returns where a net's classifiers end: at losses over classes and, if
 // accuracies, at Accuracy layers.
 func (n *Net) ends(accuracies bool) []classifierEnd {
@@ -309,7 +341,7 @@ func (n *Net) ends(accuracies bool) []classifierEnd {
 		}
 		e := classifierEnd{loss: l, between: before(l.bottoms[0])}
 		if s := l.bottoms[0].shape; len(s) > 1 {
-			e.classes = s[1]
+			e.classes = s[axis(classAxis(l), len(s))]
 		}
 		if n := len(e.between); n > 0 {
 			if _, ok := weightsOf(e.between[n-1]); ok {

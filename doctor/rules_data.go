@@ -27,14 +27,33 @@ func (c *Case) pictureLayers() []*layer {
 
 // sourceField is the field that names what a data layer reads.
 func sourceField(l *layer) string {
-	if l.GetType() == "ImageData" {
+	switch l.GetType() {
+	case "ImageData":
 		return "image_data_param.source"
+	case "HDF5Data":
+		return "hdf5_data_param.source"
+	case "WindowData":
+		return "window_data_param.source"
 	}
 	return "data_param.source"
 }
 
 // sources finds what cannot be read.
 func sources(c *Case, k *collector) {
+	for _, n := range c.nets() {
+		for _, l := range n.layers {
+			if err := l.unread; err != nil {
+				f := l.in("source-unreadable", Error, Certain, sourceField(l))
+				f.What, f.Why = fmt.Sprintf("The source cannot be read: %v.", err), "A run ends where it begins."
+				if errors.Is(err, fs.ErrNotExist) {
+					f = l.in("source-missing", Note, Certain, sourceField(l))
+					f.What, f.Why = fmt.Sprintf("The source cannot be read: %v.", err), "Nothing that depends on the data was looked at."
+					f.Fix = "--data-root OLD=NEW maps the folders of another machine."
+				}
+				k.add(f)
+			}
+		}
+	}
 	for _, l := range c.pictureLayers() {
 		r := c.source(l)
 		switch {
@@ -94,7 +113,7 @@ func sources(c *Case, k *collector) {
 func inputRange(c *Case, k *collector) {
 	for _, l := range c.Train.layers {
 		in, ok := c.input(l)
-		if !ok || len(l.tops) == 0 || normalised(l) {
+		if !ok || len(l.tops) == 0 || normalised(l) || !feedsWeights(l) {
 			continue
 		}
 		t := l.GetTransformParam()
@@ -122,6 +141,17 @@ func inputRange(c *Case, k *collector) {
 			k.add(f)
 		}
 	}
+}
+
+// feedsWeights reports whether a layer with weights depends on what a data layer
+// makes; else it holds labels, or what an output is compared with.
+func feedsWeights(l *layer) bool {
+	found := false
+	ahead(l, func(r *layer) bool {
+		found = found || r.mixes()
+		return !found
+	})
+	return found
 }
 
 // normalised reports whether what a data layer makes goes through a layer that
@@ -412,221 +442,5 @@ func (c *Case) compareMeans(a, b *caffepb.TransformationParameter, differ func(f
 			value = ""
 		}
 		differ("transform_param.mean_value", text(a), text(b), why, Error, value)
-	}
-}
-
-// labels compares the labels of the records with the classifiers' outputs.
-func labels(c *Case, k *collector) {
-	for _, n := range c.nets() {
-		for _, e := range n.ends(true) {
-			d := e.loss.bottoms[1].by
-			if d == nil || e.loss.bottoms[1].top != 1 || e.classes == 0 {
-				continue
-			}
-			r := c.source(d)
-			if r == nil || r.err != nil || r.read == 0 {
-				continue
-			}
-			c.labelRange(k, e, d, r)
-		}
-	}
-}
-
-func (c *Case) labelRange(k *collector, e classifierEnd, d *layer, r *records) {
-	var ignore *int32
-	if p := e.loss.GetLossParam(); p != nil {
-		ignore = p.IgnoreLabel
-	}
-	if p := e.loss.GetAccuracyParam(); p != nil {
-		ignore = p.IgnoreLabel
-	}
-	lo, hi, kinds, out := int32(math.MaxInt32), int32(math.MinInt32), 0, 0
-	for v, n := range r.counts {
-		if ignore != nil && v == *ignore {
-			continue
-		}
-		lo, hi = min(lo, v), max(hi, v)
-		kinds++
-		if v < 0 || int(v) >= e.classes {
-			out += n
-		}
-	}
-	if kinds == 0 {
-		return
-	}
-	at, field := e.loss, ""
-	if e.last != nil {
-		w, _ := weightsOf(e.last)
-		at, field = e.last, w.field+".num_output"
-	}
-	spread := fmt.Sprintf("The labels of %s (%s) go from %d to %d", r.path, r.extent(), lo, hi)
-	switch {
-	case out > 0:
-		f := at.in("label-range", Error, Certain, field)
-		f.What = fmt.Sprintf("%s, and the classifier has %d outputs, for labels 0 to %d; %s no output.", spread, e.classes, e.classes-1, plural2(out, "record has", "records have"))
-		f.Why = "Caffe reads beyond the outputs there: the loss is garbage, or the run ends."
-		switch {
-		case lo >= 1 && int(hi) == e.classes:
-			f.What = fmt.Sprintf("%s: they count from 1, and Caffe's count from 0; the classifier's %d outputs are for 0 to %d.", spread, e.classes, e.classes-1)
-			f.Fix = fmt.Sprintf("Subtract 1 from the labels when the database is made, or num_output: %d.", hi+1)
-		default:
-			f.Fix = fmt.Sprintf("num_output: %d", hi+1)
-		}
-		if lo < 0 {
-			f.Fix = "Labels must not be negative; ignore_label leaves one out of the loss."
-		} else if field != "" {
-			f.Set = []string{at.set(field, fmt.Sprint(hi+1))}
-		}
-		k.add(f)
-	case kinds == 1 && r.read >= 20 && e.classes > 1:
-		f := d.in("one-label", Error, Certain, sourceField(d))
-		f.What = fmt.Sprintf("All labels of %s (%s) are %d.", r.path, r.extent(), lo)
-		f.Why = "The net learns to say that, whatever the picture; the loss falls to 0 at once."
-		f.Fix = "Look at the list that the database was made from: each line is a file and its label."
-		k.add(f)
-	case r.whole() && d.net.Param.GetState().GetPhase() == caffepb.Phase_TRAIN && int(hi)+1 < e.classes:
-		f := at.in("unused-outputs", Note, Certain, field)
-		f.What = fmt.Sprintf("%s, and the classifier has %d outputs.", spread, e.classes)
-		f.Why = "The others are only learned not to be given; it does little harm."
-		if lo == 1 {
-			f.Why = "Output 0 has no records; labels seem to count from 1, where Caffe's count from 0."
-		}
-		f.Fix = fmt.Sprintf("num_output: %d", hi+1)
-		if field != "" {
-			f.Set = []string{at.set(field, fmt.Sprint(hi+1))}
-		}
-		k.add(f)
-	}
-}
-
-func plural2(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-// shuffling finds training records that are sorted by label.
-func shuffling(c *Case, k *collector) {
-	for _, l := range c.Train.layers {
-		r := c.source(l)
-		n := batch(l)
-		if r == nil || r.err != nil || n < 2 || l.GetImageDataParam().GetShuffle() || len(l.Top) < 2 {
-			continue
-		}
-		n *= int(max(1, c.Solver.GetIterSize()))
-		if len(r.labels) < 4*n || len(r.counts) < 2 {
-			continue
-		}
-		// The kinds of labels in a batch, as it is and as it would be with the
-		// same records in random order.
-		var kinds, expected float64
-		batches := len(r.labels) / n
-		for b := range batches {
-			seen := map[int32]bool{}
-			for _, v := range r.labels[b*n : (b+1)*n] {
-				seen[v] = true
-			}
-			kinds += float64(len(seen)) / float64(batches)
-		}
-		for _, m := range r.counts {
-			expected += 1 - math.Pow(1-float64(m)/float64(r.read), float64(n))
-		}
-		if kinds-1 > 0.5*(expected-1) {
-			continue
-		}
-		f := l.in("not-shuffled", Error, Likely, sourceField(l))
-		f.What = fmt.Sprintf("The records are in the order of their labels: a batch of %d has %s different ones on average, in random order it would have %s (%s read).",
-			n, num(kinds), num(expected), r.extent())
-		f.Why = "Each step unlearns the classes that the batch does not hold; the loss of a batch falls while the net learns nothing that lasts."
-		f.Fix = "Make the database with crema convert_imageset --shuffle."
-		if l.GetType() == "ImageData" {
-			f.Fix, f.Set = "shuffle: true", []string{l.set("image_data_param.shuffle", "true")}
-		}
-		k.add(f)
-	}
-}
-
-// testPass compares the pictures of a test pass with the test set.
-func testPass(c *Case, k *collector) {
-	p := c.Solver
-	if p == nil {
-		return
-	}
-	train := c.trainData()
-	for i, n := range c.Tests {
-		var d *layer
-		for _, e := range n.ends(true) {
-			if d = dataOf(e.loss.bottoms[0]); d != nil {
-				break
-			}
-		}
-		if i < len(p.TestIter) && p.TestIter[i] <= 0 {
-			f := c.of("test-nothing", Warning, Certain, fmt.Sprintf("test_iter[%d]", i))
-			f.What = fmt.Sprintf("test_iter is %d.", p.TestIter[i])
-			f.Why, f.Fix = "The net is built for testing and tested on no batch.", "test_iter: the size of the test set divided by its batch_size"
-			k.add(f)
-			continue
-		}
-		if d == nil || i >= len(p.TestIter) || batch(d) == 0 {
-			continue
-		}
-		c.passSize(k, i, d)
-		if r := c.source(d); r != nil && train != nil && r.path != "" && len(c.Tests) == 1 {
-			if s := c.source(train); s != nil && s.path == r.path {
-				f := d.in("tests-training-set", Warning, Likely, sourceField(d))
-				f.What = fmt.Sprintf("TRAIN and TEST read the same records, %s.", r.path)
-				f.Why, f.Fix = "The test does not show what the net makes of pictures it has not seen.", "Keep some records apart for TEST."
-				k.add(f)
-			}
-		}
-	}
-}
-
-func (c *Case) passSize(k *collector, i int, d *layer) {
-	r := c.source(d)
-	field := fmt.Sprintf("test_iter[%d]", i)
-	seen := int(c.Solver.TestIter[i]) * batch(d)
-	product := fmt.Sprintf("%d × %d = %d pictures", c.Solver.TestIter[i], batch(d), seen)
-	if r == nil || r.err != nil || r.total <= 0 {
-		var classes int
-		for _, e := range d.net.ends(true) {
-			classes = max(classes, e.classes)
-		}
-		if classes == 0 || seen >= 20*classes || r == nil {
-			return
-		}
-		f := c.of("test-part", Note, Possible, field)
-		f.What = fmt.Sprintf("A test pass sees %s, %s for each of %d classes; the size of the test set is not known here.", product, num(float64(seen)/float64(classes)), classes)
-		f.Why = fmt.Sprintf("An accuracy from so few is uncertain by about %s percentage points (two standard errors at 50 %%).", num(100/math.Sqrt(float64(seen))))
-		f.Fix = "test_iter: the size of the test set divided by its batch_size"
-		k.add(f)
-		return
-	}
-	whole := (r.total + batch(d) - 1) / batch(d)
-	set := fmt.Sprintf("test_iter=%d", whole)
-	if len(c.Solver.TestIter) > 1 {
-		set = fmt.Sprintf("test_iter[%d]=%d", i, whole)
-	}
-	switch share := float64(seen) / float64(r.total); {
-	case seen < r.total:
-		f := c.of("test-part", Warning, Certain, field)
-		f.What = fmt.Sprintf("A test pass sees %s of the %d in %s (%.0f %%).", product, r.total, r.path, 100*share)
-		f.Why = fmt.Sprintf("Each pass tests another part: its results differ by chance, by about %s percentage points.", num(100/math.Sqrt(float64(seen))))
-		if share >= 0.5 {
-			f.Severity = Note
-		}
-		f.Fix, f.Set = fmt.Sprintf("test_iter: %d", whole), []string{set}
-		k.add(f)
-	case int(c.Solver.TestIter[i]) > whole:
-		f := c.of("test-wraps", Note, Certain, field)
-		f.What = fmt.Sprintf("A test pass sees %s, and there are only %d in %s.", product, r.total, r.path)
-		f.Why = "Some count twice, and others in the next pass."
-		if share >= 1.5 {
-			f.Severity = Warning
-			f.Why = fmt.Sprintf("Each picture is tested %s times, which takes as much longer and tells no more.", num(share))
-		}
-		f.Fix, f.Set = fmt.Sprintf("test_iter: %d", whole), []string{set}
-		k.add(f)
 	}
 }

@@ -19,8 +19,11 @@ import (
 // known to learn have K of 3 and more (CIFAR "full" 3, SqueezeNet 5, AlexNet 8,
 // LeNet 100).
 const (
-	weakK = 1
+	weakK = 1.
 	deadK = 0.1
+	// Other losses than a softmax's add up the errors of many outputs, which
+	// move the weights together: they get on with that much less.
+	otherLosses = 100
 	// Outputs of this RMS make a softmax certain of something wrong; from about
 	// 30 on, its loss begins at the floor of float32, with no gradient.
 	loudRMS   = 10
@@ -64,24 +67,28 @@ func signalAtTheEnd(c *Case, k *collector) {
 	for _, l := range weights {
 		shown *= inside(l)
 	}
-	depth := float64(len(weights))
+	depth := depthOf(end)
+	weak, dead := weakK, deadK
+	if !end.softmaxAhead() {
+		weak, dead = weak/otherLosses, dead/otherLosses
+	}
 	from := fmt.Sprintf("The input has RMS %s", num(in.rms()))
 	if got, _ := c.input(source); !got.measured {
 		from += " (if the data are photographs of 8 bits)"
 	}
 	switch {
-	case moves < weakK && moves/shown >= weakK:
+	case moves < weak && moves/shown >= weak:
 		// maps has more to say: the kernels see little but padding.
-	case moves < weakK:
+	case moves < weak:
 		f, fault := c.fillerFinding("signal-vanishes", weights, func(g, ideal float64) bool { return g < fillerGap*ideal })
-		if moves < deadK {
+		if moves < dead {
 			f.Severity = Error
 		}
 		factor := out.imageRMS() / in.imageRMS()
 		f.What = fmt.Sprintf("The signal dies out: %s; of what differs between pictures, %s is predicted to reach %q, %s of the input's (%s a layer over %d layers with weights), beside %s that is the same for every picture.%s",
-			strings.ToLower(from[:1])+from[1:], num(out.imageRMS()), end.GetName(), num(factor), num(math.Pow(factor, 1/depth)), len(weights), num(math.Sqrt(out.fixed)), fault)
+			strings.ToLower(from[:1])+from[1:], num(out.imageRMS()), end.GetName(), num(factor), num(math.Pow(factor, 1/float64(depth))), depth, num(math.Sqrt(out.fixed)), fault)
 		f.Why = "Gradients are proportional to what differs between pictures; with so little, the net gives every picture the same answer and the loss stays where it began"
-		if s := end.tops[0].shape; len(s) > 1 && s[1] > 1 {
+		if s := end.tops[0].shape; len(s) > 1 && s[1] > 1 && end.softmaxAhead() {
 			f.Why += fmt.Sprintf(" (near ln %d = %.4g for a softmax)", s[1], math.Log(float64(s[1])))
 		}
 		f.Why += ". A larger rate makes noise of it, not signal."
@@ -93,7 +100,7 @@ func signalAtTheEnd(c *Case, k *collector) {
 			f.Severity = Error
 		}
 		f.What = fmt.Sprintf("The signal explodes: %s, and the outputs of %q are predicted to have RMS %s (a factor of %s a layer over %d layers with weights).%s",
-			strings.ToLower(from[:1])+from[1:], end.GetName(), num(out.rms()), num(math.Pow(out.rms()/in.rms(), 1/depth)), len(weights), fault)
+			strings.ToLower(from[:1])+from[1:], end.GetName(), num(out.rms()), num(math.Pow(out.rms()/in.rms(), 1/float64(depth))), depth, fault)
 		f.Why = fmt.Sprintf("A softmax of such scores is certain of a class at random: the loss begins at about %s or at its floor, 87.34, and the first steps are huge.", num(min(out.rms()*3, 87.34)))
 		c.prescribe(&f, end, weights, source)
 		k.add(f)
@@ -130,11 +137,31 @@ func (c *Case) lastWeights() *layer {
 	return best
 }
 
+// depthOf returns the number of layers with weights on the longest way to l, l
+// included.
+func depthOf(l *layer) int {
+	depth := map[*layer]int{}
+	for _, m := range l.net.layers {
+		for _, b := range m.bottoms {
+			if b.by != nil {
+				depth[m] = max(depth[m], depth[b.by])
+			}
+		}
+		if _, ok := weightsOf(m); ok {
+			depth[m]++
+		}
+		if m == l {
+			break
+		}
+	}
+	return max(depth[l], 1)
+}
+
 // softmaxAhead reports whether l's outputs are scores of a softmax.
 func (l *layer) softmaxAhead() bool {
 	found := false
 	ahead(l, func(r *layer) bool {
-		found = found || r.GetType() == "SoftmaxWithLoss" || r.GetType() == "Softmax"
+		found = found || slices.Contains([]string{"SoftmaxWithLoss", "Softmax", "InfogainLoss"}, r.GetType())
 		return passes(r)
 	})
 	return found
@@ -367,9 +394,9 @@ func constantWeights(c *Case, k *collector) {
 	}
 	var weights, constant []*layer
 	for _, l := range c.Train.layers {
-		if w, ok := weightsOf(l); ok && rateOf(l) > 0 && len(l.Blobs) == 0 && !sharesWeights(l) {
+		if weight, _, _, ok := fillersOf(l); ok && rateOf(l) > 0 && len(l.Blobs) == 0 && !sharesWeights(l) {
 			weights = append(weights, l)
-			if w.weight.GetType() == "constant" {
+			if weight.GetType() == "constant" {
 				constant = append(constant, l)
 			}
 		}
@@ -382,7 +409,7 @@ func constantWeights(c *Case, k *collector) {
 		w, _ := weightsOf(l)
 		rectified, hidden := false, false
 		ahead(l, func(r *layer) bool {
-			if _, ok := weightsOf(r); ok {
+			if r.mixes() && !r.interpolates() {
 				hidden = true
 				return false
 			}
@@ -406,24 +433,32 @@ func constantWeights(c *Case, k *collector) {
 		if len(ls) == 0 {
 			return
 		}
-		w, _ := weightsOf(ls[0])
-		f := ls[0].in("constant-weights", sev, sure, w.field)
+		weight, _, field, _ := fillersOf(ls[0])
+		f := ls[0].in("constant-weights", sev, sure, field)
 		how := "a constant weight_filler"
-		if w.weight == nil {
+		if weight == nil {
 			how = "no weight_filler, so constant 0"
 		}
 		f.What = fmt.Sprintf("%s %s (%s): %s.", list(quoted(names(ls))), verb(ls), how, what)
 		f.Why = why
-		f.Fix = "weight_filler { type: \"msra\" }"
-		for _, field := range []string{"convolution_param", "inner_product_param"} {
+		filler := "msra"
+		if ls[0].recurrent() {
+			filler = "xavier"
+		}
+		f.Fix = fmt.Sprintf("weight_filler { type: %q }", filler)
+		for _, field := range []string{"convolution_param", "inner_product_param", "recurrent_param"} {
 			var group []*layer
 			for _, l := range ls {
-				if w, _ := weightsOf(l); w.field == field {
+				if _, _, at, _ := fillersOf(l); at == field {
 					group = append(group, l)
 				}
 			}
+			filler := "msra"
+			if field == "recurrent_param" {
+				filler = "xavier"
+			}
 			if len(group) > 0 {
-				f.Set = append(f.Set, setAll(group, field+".weight_filler.type", "msra")...)
+				f.Set = append(f.Set, setAll(group, field+".weight_filler.type", filler)...)
 			}
 		}
 		k.add(f)
@@ -482,9 +517,6 @@ func fillerFields(c *Case, k *collector) {
 	at := map[key]string{}
 	var order []key
 	look := func(l *layer, path string, p *caffepb.FillerParameter) {
-		if p == nil {
-			return
-		}
 		reads, known := fillerReads[p.GetType()]
 		if !known {
 			f := l.in("unknown-filler", Error, Certain, path+".type")
@@ -512,9 +544,8 @@ func fillerFields(c *Case, k *collector) {
 		}
 	}
 	for _, l := range c.Train.layers {
-		if w, ok := weightsOf(l); ok {
-			look(l, w.field+".weight_filler", w.weight)
-			look(l, w.field+".bias_filler", w.bias)
+		for _, f := range l.fillers() {
+			look(l, f.path, f.filler)
 		}
 	}
 	for _, id := range order {

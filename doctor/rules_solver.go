@@ -115,13 +115,14 @@ func baseRate(c *Case, k *collector) {
 		return
 	}
 	d := c.trainData()
-	n := 0
+	n, what := 0, "picture"
 	if d != nil {
-		n = batch(d) * int(max(1, p.GetIterSize()))
+		n, what = c.samples(d)
+		n *= int(max(1, p.GetIterSize()))
 	}
 	switch t := kind(p); t {
 	case "SGD", "Nesterov":
-		c.sgdRate(k, lr, n)
+		c.sgdRate(k, lr, n, what)
 	default:
 		// What these types divide by the gradient's own size, a step is about
 		// the rate itself, whatever the batch.
@@ -144,6 +145,23 @@ func baseRate(c *Case, k *collector) {
 	}
 }
 
+// placesPerPicture is how many labels of one picture at most count as samples of
+// their own: neighbours say much the same.
+const placesPerPicture = 64
+
+// samples returns how many samples the loss of a batch of d is a mean over, and
+// what they are: its pictures or, where each has several, its labels.
+func (c *Case) samples(d *layer) (n int, what string) {
+	n = batch(d)
+	for _, e := range c.Train.ends(false) {
+		y := e.loss.bottoms[1].shape
+		if dataOf(e.loss.bottoms[0]) == d && len(y) > 1 && product(y) > n {
+			return min(product(y), placesPerPicture*n), "label"
+		}
+	}
+	return n, "picture"
+}
+
 // summedLoss reports whether a loss is a sum over many elements, whose gradient
 // is larger than that of a mean.
 func summedLoss(l *layer) bool {
@@ -160,14 +178,14 @@ const ratePerPicture = 0.04
 // sgdRate judges the rate of a type whose steps are as long as the gradient:
 // the noise of the gradient falls with the batch, so the rate must, too (Goyal
 // et al. 2017, Smith et al. 2018).
-func (c *Case) sgdRate(k *collector, lr float64, pictures int) {
+func (c *Case) sgdRate(k *collector, lr float64, samples int, what string) {
 	p := c.Solver
 	m := float64(p.GetMomentum())
 	if m >= 1 || m < 0 || p.GetClipGradients() > 0 || slices.ContainsFunc(c.Train.layers, summedLoss) {
 		return
 	}
 	f := c.of("rate-high", Warning, Likely, "base_lr")
-	if pictures == 0 || lr > 1 {
+	if samples == 0 || lr > 1 {
 		if lr <= 1 {
 			return
 		}
@@ -177,15 +195,15 @@ func (c *Case) sgdRate(k *collector, lr float64, pictures int) {
 		k.add(f)
 		return
 	}
-	noise := lr / (1 - m) / float64(pictures)
+	noise := lr / (1 - m) / float64(samples)
 	if noise <= ratePerPicture {
 		return
 	}
 	better := lr * 0.004 / noise
 	better = roundTo(better)
-	f.What = fmt.Sprintf("base_lr %s with momentum %s is high for %s a step: %s for each picture, where working settings have 0.0004 to 0.005.",
-		f32(p.GetBaseLr()), f32(p.GetMomentum()), plural(pictures, "picture"), num(noise))
-	f.Why = "The gradient of so few pictures is mostly noise, and the step multiplies it; once the signal gets through, such a run diverges."
+	f.What = fmt.Sprintf("base_lr %s with momentum %s is high for %s a step: %s for each, where working settings have 0.0004 to 0.005.",
+		f32(p.GetBaseLr()), f32(p.GetMomentum()), plural(samples, what), num(noise))
+	f.Why = "The gradient of so few is mostly noise, and the step multiplies it; once the signal gets through, such a run diverges."
 	f.Fix = fmt.Sprintf("base_lr: %s, or a larger batch_size, or iter_size to add up several batches.", num(better))
 	f.Set = []string{"base_lr=" + num(better)}
 	k.add(f)
@@ -509,9 +527,7 @@ func snapshots(c *Case, k *collector) {
 	}
 	params := 0
 	for _, l := range c.Train.layers {
-		if w, ok := weightsOf(l); ok {
-			params += w.count()
-		}
+		params += l.count()
 	}
 	if every > 0 {
 		histories := 1.0

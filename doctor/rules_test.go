@@ -617,7 +617,7 @@ var more = []fault{
 		p.data()[0].DataParam.Source = proto.String(db)
 		p.transforms(func(q *caffepb.TransformationParameter) { q.MeanFile, q.MeanValue = nil, []float32{160, 120, 80} })
 	}},
-	{"a map of one pixel", "mostly-padding", []string{"odd-padding", "kernel-too-large"}, func(_ *testing.T, p *patient) {
+	{"a map of one pixel", "mostly-padding", []string{"odd-padding", "signal-vanishes"}, func(_ *testing.T, p *patient) {
 		p.find("Pooling").PoolingParam = &caffepb.PoolingParameter{GlobalPooling: proto.Bool(true)}
 	}},
 	{"include and exclude", "net-refused", []string{"no-loss"}, func(_ *testing.T, p *patient) {
@@ -769,6 +769,10 @@ func TestRulesAreListed(t *testing.T) {
 	for _, f := range append(faults, more...) {
 		tested[f.rule] = true
 	}
+	for _, f := range layerFaults {
+		tested[f.rule] = true
+	}
+	tested["infogain-matrix"] = true // TestInfogainMatrix
 	for rule := range stuckRules {
 		tested[rule] = true
 	}

@@ -37,16 +37,15 @@ func (c *Case) untouched(ls []*layer) string {
 	return s + momentum + "."
 }
 
-// paramsOfTypes has how many parameters layers of a type have, for those whose
-// weights weightsOf does not know.
-var paramsOfTypes = map[string]int{"Embed": 2, "Scale": 2, "Bias": 1, "PReLU": 1, "LSTM": 3, "RNN": 5, "Parameter": 1, "Python": 1}
-
 // learnsBeside tells what learns in a net whose weights are all frozen: biases
 // and layers of other kinds. It is "" if nothing does.
 func learnsBeside(n *Net) string {
 	biases, others := false, []*layer(nil)
 	for _, l := range n.layers {
-		count := paramsOfTypes[l.GetType()]
+		if !l.hasParams() {
+			continue
+		}
+		count := max(1, len(l.params))
 		w, ok := weightsOf(l)
 		if ok && w.hasBias {
 			count = 2

@@ -1,6 +1,10 @@
 // Package features stores the blobs that a net computes for batch after batch,
 // as Caffe's extract_features does: in databases of Datums, in arrays of numpy and
 // in HDF5 files. What is stored appears when it is complete and not before.
+//
+// Create begins, the Writer of each blob takes the rows of one batch after
+// another, and Commit or Abort ends it. A Store and its writers are used by one
+// goroutine at a time.
 package features
 
 import (
@@ -20,8 +24,10 @@ import (
 // item of the batch.
 type Writer interface {
 	// Add stores shape[0] rows of the shape shape[1:]; without axes, one row of
-	// one value. Rows must have the same shape in every batch, except in a
-	// database.
+	// one value. values are in row-major order, as many as the product of shape,
+	// and may be used again afterwards. Rows must have the same shape in every
+	// batch, except in a database; that they do not is an error, and so is what
+	// the system says about writing.
 	Add(shape []int, values []float32) error
 	// Rows returns the number of rows so far.
 	Rows() int
@@ -40,7 +46,9 @@ var Kinds = []string{"lmdb", "leveldb", "npy", "hdf5"}
 // Create begins to store blobs of the given names at the given paths. For
 // databases and arrays there is a path for each blob; of HDF5 files there may
 // also be one for all, with a dataset for each blob, named like it with "_" for
-// "/". A database must not exist yet; a file is replaced.
+// "/". A database must not exist yet; a file is replaced. An unknown kind, two
+// blobs at one path, and paths that cannot be written to are errors; then nothing
+// is left behind.
 func Create(kind string, blobs, paths []string) (_ *Store, err error) {
 	s := &Store{}
 	defer func() {
@@ -104,7 +112,8 @@ func (s *Store) add(w Writer, commit, abort func() error) {
 // Writer returns the writer of the i-th blob.
 func (s *Store) Writer(i int) Writer { return s.writers[i] }
 
-// Commit makes what was stored appear.
+// Commit makes what was stored appear, one path after another. If one fails, it
+// and those behind it are aborted; those before it stay.
 func (s *Store) Commit() error {
 	for i, f := range s.commit {
 		if err := f(); err != nil {

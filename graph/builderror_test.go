@@ -139,3 +139,17 @@ layer { name: "l" type: "Sigmoid" bottom: "x" top: "y" }`, caffepb.Phase_TRAIN, 
 		t.Errorf("another top:\n%s", lines)
 	}
 }
+
+// Of a blob that is not there, the error names the one that may be meant, and
+// those that the file has.
+func TestNoBlob(t *testing.T) {
+	n := build(t, images(3, 8, 8)+rectified("c1", "data", 4)+conv3("a", "c1", 4)+conv3("b", "c1", 4), caffepb.Phase_TEST, Options{})
+	for name, want := range map[string]string{
+		"dta":  `the net has no blob "dta" (did you mean "data"?); its blobs: data, label, c1, a, b`,
+		"pool": `the net has no blob "pool"; its blobs: data, label, c1, a, b`,
+	} {
+		if got := n.NoBlob(name).Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -2,12 +2,16 @@ package graph
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"crema/internal/memory"
 	"crema/layers"
+	"crema/prototxt"
 	"crema/prototxt/caffepb"
 	"crema/tensor"
 
@@ -180,6 +184,22 @@ func (n *Net) Blob(name string) *tensor.Blob {
 		return n.blobs[id]
 	}
 	return nil
+}
+
+// NoBlob returns the error for a name that no blob has: which may be meant, and
+// which there are but for the copies of inserted splits.
+func (n *Net) NoBlob(name string) error {
+	names := n.BlobNames()
+	for _, l := range n.nodes {
+		if l.Type == "Split" && strings.HasSuffix(l.Name, "_split") {
+			names = slices.DeleteFunc(names, func(s string) bool { return slices.Contains(l.TopNames, s) })
+		}
+	}
+	hint := ""
+	if near := prototxt.Nearest(name, names); near != "" {
+		hint = fmt.Sprintf(" (did you mean %q?)", near)
+	}
+	return fmt.Errorf("the net has no blob %q%s; its blobs: %s", name, hint, strings.Join(names, ", "))
 }
 
 // BlobNames returns the names of all blobs in the order they are made, those

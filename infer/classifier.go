@@ -64,7 +64,7 @@ func New(net *graph.Net, output string) (*Classifier, error) {
 		}
 	}
 	if c.out = net.Blob(c.Output); c.out == nil {
-		return nil, fmt.Errorf("the net has no blob %q; its blobs: %s", c.Output, list(net.BlobNames()))
+		return nil, net.NoBlob(c.Output)
 	}
 	// A pooled output may keep two axes of one.
 	if c.out.Axes() < 2 || c.out.CountFrom(2) != 1 || c.out.Dim(0) != c.in.Dim(0) {
@@ -101,8 +101,10 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// Classify returns the scores of pictures, which must have Pre.C channels. Of
-// several crops it returns the mean.
+// Classify returns for each picture its scores, Classes of them, in new memory.
+// Pictures must have Pre.C channels. Of several crops it returns the mean. All go
+// through the net in one pass, whose memory grows with their number. Errors are
+// those of the pass, and about pictures and outputs of a wrong shape.
 func (c *Classifier) Classify(ims []*data.Image) ([][]float32, error) {
 	crops := c.Pre.Crops()
 	all, err := c.Crops(ims)
@@ -124,7 +126,9 @@ func (c *Classifier) Classify(ims []*data.Image) ([][]float32, error) {
 	return out, nil
 }
 
-// Crops returns the scores of each crop of each picture.
+// Crops is Classify without the mean: it returns the scores of each crop of each
+// picture, Pre.Crops() of the first picture, then those of the next, in the order
+// that Preprocessor.Oversample tells.
 func (c *Classifier) Crops(ims []*data.Image) ([][]float32, error) {
 	p := &c.Pre
 	crops, size := p.Crops(), p.C*p.H*p.W

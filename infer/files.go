@@ -15,8 +15,9 @@ import (
 // imageTypes are the ends of names of files that are looked at in a folder.
 var imageTypes = []string{".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 
-// ListImages returns the files that are named, and those in the folders that
-// are.
+// ListImages returns the files that are named, and the pictures, by the ends of
+// their names, right in the folders that are, in the order of names. A name that
+// does not exist is an error, and so is a folder without pictures.
 func ListImages(names []string) ([]string, error) {
 	var files []string
 	for _, n := range names {
@@ -45,8 +46,8 @@ func ListImages(names []string) ([]string, error) {
 	return files, nil
 }
 
-// ReadImages decodes files, several at once. For each there is a picture or an
-// error.
+// ReadImages decodes files, all at once. For each there is a picture (C×H×W, as
+// mode says) or an error, which does not name the file.
 func ReadImages(files []string, mode data.ColorMode) ([]*data.Image, []error) {
 	ims, errs := make([]*data.Image, len(files)), make([]error, len(files))
 	var wg sync.WaitGroup

@@ -223,26 +223,30 @@ func TestConvolutionReshape(t *testing.T) {
 }
 
 // Backward computes only what is wanted.
-func TestConvolutionPropagateDown(t *testing.T) {
-	x := randomBlob(1, 1, 2, 4, 4)
-	l, top := newLayer(t, testContext(train), `type: "Convolution" convolution_param { num_output: 3 kernel_size: 3`+filler+` }`, blobs(x), 1)
-	forward(t, l, blobs(x), top)
-	top[0].Diff()[0] = 1
-	l.SetParamPropagateDown(0, false)
-	l.SetParamPropagateDown(1, false)
-	if err := l.Backward(top, []bool{false}, blobs(x)); err != nil {
-		t.Fatal(err)
+func TestFiltersPropagateDown(t *testing.T) {
+	for _, typ := range []string{"Convolution", "Deconvolution"} {
+		t.Run(typ, func(t *testing.T) {
+			x := randomBlob(1, 1, 2, 4, 4)
+			l, top := newLayer(t, testContext(train), `type: "`+typ+`" convolution_param { num_output: 3 kernel_size: 3`+filler+` }`, blobs(x), 1)
+			forward(t, l, blobs(x), top)
+			top[0].Diff()[0] = 1
+			l.SetParamPropagateDown(0, false)
+			l.SetParamPropagateDown(1, false)
+			if err := l.Backward(top, []bool{false}, blobs(x)); err != nil {
+				t.Fatal(err)
+			}
+			for i, b := range append(l.Params(), x) {
+				if b.HasDiff() {
+					t.Errorf("blob %d got a gradient", i)
+				}
+			}
+			l.SetParamPropagateDown(1, true)
+			if err := l.Backward(top, []bool{false}, blobs(x)); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "bias gradient", l.Params()[1].Diff(), 1, 0, 0)
+		})
 	}
-	for i, b := range append(l.Params(), x) {
-		if b.HasDiff() {
-			t.Errorf("blob %d got a gradient", i)
-		}
-	}
-	l.SetParamPropagateDown(1, true)
-	if err := l.Backward(top, []bool{false}, blobs(x)); err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "bias gradient", l.Params()[1].Diff(), 1, 0, 0)
 }
 
 func TestConvolutionErrors(t *testing.T) {

@@ -178,29 +178,6 @@ func TestDeconvolutionReshape(t *testing.T) {
 	forward(t, l, blobs(tensor.New(0, 2, 4, 4)), top)
 }
 
-// Backward computes only what is wanted.
-func TestDeconvolutionPropagateDown(t *testing.T) {
-	x := randomBlob(1, 1, 2, 4, 4)
-	l, top := newLayer(t, testContext(train), `type: "Deconvolution" convolution_param { num_output: 3 kernel_size: 3`+filler+` }`, blobs(x), 1)
-	forward(t, l, blobs(x), top)
-	top[0].Diff()[0] = 1
-	l.SetParamPropagateDown(0, false)
-	l.SetParamPropagateDown(1, false)
-	if err := l.Backward(top, []bool{false}, blobs(x)); err != nil {
-		t.Fatal(err)
-	}
-	for i, b := range append(l.Params(), x) {
-		if b.HasDiff() {
-			t.Errorf("blob %d got a gradient", i)
-		}
-	}
-	l.SetParamPropagateDown(1, true)
-	if err := l.Backward(top, []bool{false}, blobs(x)); err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "bias gradient", l.Params()[1].Diff(), 1, 0, 0)
-}
-
 func TestDeconvolutionPasses(t *testing.T) {
 	for _, param := range []string{
 		`num_output: 6 group: 2 kernel_size: 4 stride: 2 pad: 1`,

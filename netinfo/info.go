@@ -65,7 +65,9 @@ type Blob struct {
 	Shape []int  `json:"shape"`
 }
 
-// Of describes the net that np gives in its state, np.State.
+// Of describes the net that np gives in its state, np.State; np must be upgraded
+// (prototxt.ReadNet does that) and is not changed. An error about a layer is a
+// *graph.LayerError.
 func Of(np *caffepb.NetParameter, o SourceOptions) (*Info, error) {
 	np, types, notes, err := withInputs(np, o)
 	if err != nil {

@@ -1,5 +1,6 @@
-// Package npy reads and writes arrays of numpy (.npy files): numbers of 32 and 64
-// bits on reading, of 32 on writing, in row-major order, of any number of axes.
+// Package npy reads and writes arrays of numpy (.npy files): floats of 32 and 64
+// bits on reading, of 32 on writing, little-endian, in row-major order (the last
+// axis changes fastest), of any number of axes.
 //
 // The format is that of NumPy Enhancement Proposal 1: six bytes of magic, two of
 // version, the length of the header (two bytes, from version 2 on four), the
@@ -32,8 +33,10 @@ var (
 	shapeRE   = regexp.MustCompile(`['"]shape['"]\s*:\s*\(([0-9,\sL]*)\)`)
 )
 
-// Read reads an array of floats of 32 or 64 bits, which must be small enough to
-// be held in memory: what a file claims to hold is read part by part.
+// Read reads an array of floats of 32 or 64 bits. values are in row-major order,
+// as many as the product of shape, at most 2³¹ − 1; an array without axes has
+// one. Memory is taken as values come, whatever the header claims. Errors wrap
+// ErrFormat, or are those of r, and do not name the file.
 func Read(r io.Reader) (shape []int, values []float32, err error) {
 	shape, values, err = read(bufio.NewReader(r))
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -157,7 +160,8 @@ func Header(shape []int) []byte {
 	return append(h, text...)
 }
 
-// WriteValues writes values as they stand in a file, behind the header.
+// WriteValues writes values as they stand in a file, behind the header: row-major
+// order, in as many calls as wanted. Errors are those of w.
 func WriteValues(w io.Writer, values []float32) error {
 	buf := make([]byte, 0, 1<<16)
 	for len(values) > 0 {
@@ -174,7 +178,8 @@ func WriteValues(w io.Writer, values []float32) error {
 	return nil
 }
 
-// Write writes an array.
+// Write writes an array; values must have as many elements as the product of
+// shape. Errors are those of w.
 func Write(w io.Writer, shape []int, values []float32) error {
 	if _, err := w.Write(Header(shape)); err != nil {
 		return err

@@ -64,7 +64,7 @@ func runExtractFeatures(args []string, s stdio) (err error) {
 	defer func() { err = errors.Join(err, net.Close()) }()
 	for _, b := range blobs {
 		if net.Blob(b) == nil {
-			return fmt.Errorf("%s: the net has no blob %q; its blobs: %s", f.model, b, orNone(net.BlobNames()))
+			return fmt.Errorf("%s: %w", f.model, net.NoBlob(b))
 		}
 	}
 	store, err := features.Create(kind, blobs, outputs)

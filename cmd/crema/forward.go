@@ -164,7 +164,7 @@ func outputFiles(net *graph.Net, dir string, only []string) ([]outputFile, error
 	names := net.BlobNames()
 	for _, b := range only {
 		if !slices.Contains(names, b) {
-			return nil, fmt.Errorf("-blobs: the net has no blob %q; its blobs: %s", b, orNone(names))
+			return nil, fmt.Errorf("-blobs: %w", net.NoBlob(b))
 		}
 	}
 	if len(only) > 0 {

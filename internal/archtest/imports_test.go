@@ -35,7 +35,7 @@ var allowed = map[string][]string{
 	"infer":               {"npy", "graph", "data", "prototxt/caffepb", "tensor"},
 	"trainlog":            {"plot"},
 	"netdraw":             {"internal/sans", "netinfo", "tensor"},
-	"doctor":              {"solver", "graph", "layers", "gemm", "data", "lmdb", "data/leveldb", "plot", "prototxt", "prototxt/caffepb", "tensor"},
+	"doctor":              {"solver", "netinfo", "graph", "layers", "gemm", "data", "lmdb", "data/leveldb", "plot", "prototxt", "prototxt/caffepb", "tensor"},
 	"plot":                {"internal/sans"},
 	"watch":               {"solver", "graph", "layers", "plot", "watch/tfevents", "prototxt", "prototxt/caffepb", "tensor"},
 	"watch/tfevents":      {},
