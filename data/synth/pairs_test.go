@@ -1,6 +1,9 @@
 package synth
 
-import "testing"
+import (
+	"math"
+	"testing"
+)
 
 // TestPairs reads both digits of pairs, by the most similar of many single
 // ones, and compares with the label.
@@ -17,7 +20,7 @@ func TestPairs(t *testing.T) {
 		known[i], labels[i] = drawOne(single, "train", i)
 	}
 	read := func(pix []byte) int {
-		best, bestDist := 0, 1<<62
+		best, bestDist := 0, math.MaxInt
 		for i, k := range known {
 			d := 0
 			for p, v := range pix {
