@@ -13,9 +13,8 @@ import (
 	"crema/prototxt/caffepb"
 )
 
-// countRecords reads a database and returns how many records it has and the
-// shape of the first.
-func countRecords(t *testing.T, path string) (n int, shape [3]int) {
+// eachImage decodes all records of a database.
+func eachImage(t *testing.T, path string, f func(im *data.Image)) {
 	t.Helper()
 	db, err := data.OpenDB(path, data.LMDB)
 	if err != nil {
@@ -24,16 +23,25 @@ func countRecords(t *testing.T, path string) (n int, shape [3]int) {
 	defer db.Close()
 	cur := db.Cursor()
 	defer cur.Close()
+	var im data.Image
 	for _, v, err := cur.First(); err == nil; _, v, err = cur.Next() {
-		var im data.Image
 		if _, err := data.DecodeDatum(v, data.Native, &im); err != nil {
 			t.Fatal(err)
 		}
+		f(&im)
+	}
+}
+
+// countRecords returns how many records a database has and the shape of the
+// first.
+func countRecords(t *testing.T, path string) (n int, shape [3]int) {
+	t.Helper()
+	eachImage(t, path, func(im *data.Image) {
 		if n == 0 {
 			shape = [3]int{im.C, im.H, im.W}
 		}
 		n++
-	}
+	})
 	return n, shape
 }
 
@@ -153,20 +161,9 @@ func TestLabelImagesStayExact(t *testing.T) {
 	read := func(args ...string) (labels [][]byte) {
 		dir := filepath.Join(t.TempDir(), "set")
 		mustCrema(t, append([]string{"synth", "-output", dir, "-count=5", "-task=segmentation"}, args...)...)
-		db, err := data.OpenDB(filepath.Join(dir, "train_label_lmdb"), data.LMDB)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		cur := db.Cursor()
-		defer cur.Close()
-		for _, v, err := cur.First(); err == nil; _, v, err = cur.Next() {
-			var im data.Image
-			if _, err := data.DecodeDatum(v, data.Native, &im); err != nil {
-				t.Fatal(err)
-			}
+		eachImage(t, filepath.Join(dir, "train_label_lmdb"), func(im *data.Image) {
 			labels = append(labels, slices.Clone(im.Pix))
-		}
+		})
 		return labels
 	}
 	if raw, jpeg := read(), read("-encoded"); len(raw) != 5 || !reflect.DeepEqual(raw, jpeg) {
