@@ -348,4 +348,7 @@ func (c *Case) fillers(field, value string, change func(*caffepb.FillerParameter
 	return sets
 }
 
-func notMsra(f *caffepb.FillerParameter) bool { return f.GetType() != "msra" }
+// notMsra reports whether msra may take a filler's place.
+func notMsra(f *caffepb.FillerParameter) bool {
+	return f.GetType() != "msra" && f.GetType() != "bilinear"
+}

@@ -33,8 +33,9 @@ const (
 // initialisation (Mishkin and Matas, "All you need is a good init", 2015).
 // Layer by layer in the order they run, the weights become orthonormal (in
 // groups of 1024 rows) and are scaled so that the output of the layer, before
-// its nonlinearity, has variance 1 over a batch of the training data. Biases
-// and other parameters stay as they are filled. The file at path is a
+// its nonlinearity, has variance 1 over a batch of the training data. Biases,
+// other parameters, weights of other types, those of interpolation and those of
+// rate 0 stay as they are filled. The file at path is a
 // .caffemodel for -weights.
 func (c *Case) UnitVariance(path string, log *slog.Logger) (err error) {
 	sp := c.Solver
@@ -68,7 +69,7 @@ func (c *Case) unitVariance(owner *graph.Net, np *caffepb.NetParameter, seed uin
 		if _, err := net.ForwardLayer(k); err != nil {
 			return err
 		}
-		if !weighted(n) || len(n.Tops) == 0 {
+		if !rescalable(n) || len(n.Tops) == 0 {
 			continue
 		}
 		w := n.Layer.Params()[0]
@@ -100,6 +101,22 @@ func (c *Case) unitVariance(owner *graph.Net, np *caffepb.NetParameter, seed uin
 		return errors.New("the net has no layer with weights to initialise")
 	}
 	return nil
+}
+
+// rescalable reports whether the scale of a layer's weights may be chosen: those of
+// recurrent layers set how long they remember, those of interpolation and what is
+// never learned are as they should be.
+func rescalable(n *graph.Node) bool {
+	switch n.Type {
+	case "Convolution", "Deconvolution":
+		if n.Param.GetConvolutionParam().GetWeightFiller().GetType() == "bilinear" {
+			return false
+		}
+	case "InnerProduct":
+	default:
+		return false
+	}
+	return len(n.Param.Param) == 0 || n.Param.Param[0].GetLrMult() != 0
 }
 
 func scale(v []float32, f float32) {

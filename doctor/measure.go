@@ -49,6 +49,8 @@ type Measurement struct {
 	Net     string `json:"net"`
 	Batches int    `json:"batches"`
 	Images  int    `json:"images"`
+	// Unit is what they are if they are no images: the time steps of sequences.
+	Unit string `json:"unit,omitempty"`
 	// Trained says that the weights came from a file.
 	Trained bool `json:"trained"`
 	// Solver is the solver's type, Iter its iteration, Rate its learning rate
@@ -84,6 +86,9 @@ type Input struct {
 	// nonlinearity.
 	First      Values `json:"first"`
 	FirstLayer string `json:"first_layer"`
+	// Judged says that the rules about ranges hold for it: the files say nothing
+	// of its range, and nothing changes it before the first layer with weights.
+	Judged bool `json:"judged,omitempty"`
 	// Order is set where both a mean is subtracted and a scale applied.
 	Order *Order `json:"order,omitempty"`
 }
@@ -128,10 +133,27 @@ type Layer struct {
 	Share Number `json:"image_share"`
 	// Params are the layer's own learnable parameters.
 	Params []Param `json:"params,omitempty"`
+	// Depth is the number of layers with weights on the longest way from the data
+	// to this layer, itself included.
+	Depth int `json:"depth"`
 	// Shown is the index of the layer whose output stands for this one's in
 	// tables: the last of the nonlinearities and normalisations behind a layer
 	// with weights; -1 for layers that are not shown for themselves.
 	Shown int `json:"shown"`
+	// Linear is that of the last BatchNorm, Scale or Bias behind it, before any
+	// nonlinearity, or its own; -1 as Shown.
+	Linear int `json:"linear"`
+	// Join says that it has no weights, and branches meet here.
+	Join bool `json:"join,omitempty"`
+	// Last says that no layer with weights depends on it.
+	Last bool `json:"last,omitempty"`
+	// Marks are those of a recurrent layer, Branches the bottoms of an
+	// element-wise sum, InputRMS what LRN was given.
+	Marks    *Marks   `json:"marks,omitempty"`
+	Branches []Branch `json:"branches,omitempty"`
+	InputRMS float64  `json:"input_rms,omitempty"`
+	// Idle is what LRN divides by where there is nothing: k to the power of beta.
+	Idle float64 `json:"idle,omitempty"`
 }
 
 // A Param describes a learnable parameter.
@@ -154,10 +176,17 @@ type Loss struct {
 	Weight float64 `json:"weight"`
 	// Value is the mean over the batches.
 	Value Number `json:"value"`
-	// Classes is the number of classes of a softmax loss, Chance its natural
-	// logarithm: the loss of who guesses. 0 for other losses.
+	// Classes is the number of classes of a softmax loss, Terms how many losses
+	// of single labels its value is the sum of (1 for a mean), and Chance Terms
+	// times the natural logarithm of Classes: the loss of who guesses. 0 for other
+	// losses.
 	Classes int     `json:"classes,omitempty"`
+	Terms   float64 `json:"terms,omitempty"`
 	Chance  float64 `json:"chance,omitempty"`
+	// Targets are what outputs are compared with; nil if the loss has none.
+	Targets *Targets `json:"targets,omitempty"`
+	// Waiting says that weights before it are 0 and a gradient will change them.
+	Waiting bool `json:"waiting,omitempty"`
 	// From is the layer whose output it judges.
 	From string `json:"from"`
 	// Output describes that output, Across and Share are as in Layer.
@@ -168,11 +197,12 @@ type Loss struct {
 
 // A Trend is a fit over layers.
 type Trend struct {
-	// Factor is by what the quantity changes from a layer to the next (least
-	// squares of its logarithm); 0 if there are fewer than two layers.
+	// Factor is by what the quantity changes from a layer to the next deeper
+	// (least squares of its logarithm); 0 if there are fewer than two layers.
+	// Layers counts those one behind the other.
 	Factor float64 `json:"factor"`
 	Layers int     `json:"layers"`
-	// From and To are the first and the last layer, First and Last the values
+	// From and To are the first and the deepest layer, First and Last the values
 	// there.
 	From  string  `json:"from"`
 	To    string  `json:"to"`

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"crema/graph"
 	"crema/internal/summary"
@@ -17,52 +18,81 @@ import (
 // scale.
 type inputProbe struct {
 	in     Input
-	node   *graph.Node
-	first  *graph.Node // the first layer with weights, nil without
-	raw    *graph.Net  // the data layer alone, without mean and scale; nil if it has neither
-	shift  *graph.Net  // without scale; nil if it does not have both
+	index  int        // of the layer
+	top    int        // of the layer's
+	first  int        // the first layer with weights that it goes into, -1 without
+	raw    *graph.Net // the data layer alone, without mean and scale; nil if it has neither
+	shift  *graph.Net // without scale; nil if it does not have both
 	order  Order
 	sum    float64 // of the samples with a divided mean, and of their squares
 	square float64
 	count  int
 }
 
-// prepareInputs finds the data layers that make images.
+// prepareInputs finds what the data layers make that layers with weights read;
+// labels are none. In a net without weights, all that is more than one number a
+// sample.
 func (p *probe) prepareInputs() error {
-	var first *graph.Node
-	for _, l := range p.layers {
-		if l.Shown >= 0 {
-			first = l.node
-			break
-		}
-	}
-	for _, n := range p.net.Layers() {
-		if !graph.IsSource(n.Param) || len(n.Tops) == 0 || n.Tops[0].CountFrom(min(1, n.Tops[0].Axes())) <= 1 {
+	any := slices.ContainsFunc(p.net.Layers(), weighted)
+	for k, n := range p.net.Layers() {
+		if !graph.IsSource(n.Param) {
 			continue
 		}
-		in := &inputProbe{node: n, first: first, in: Input{Layer: n.Name, Blob: n.TopNames[0]}}
-		if first != nil {
-			in.in.FirstLayer = first.Name
-		}
-		p.inputs = append(p.inputs, in)
-		t := n.Param.GetTransformParam()
-		mean := t.GetMeanFile() != "" || len(t.GetMeanValue()) > 0
-		scaled := t.GetScale() != 1
-		if !mean && !scaled {
-			continue
-		}
-		var err error
-		if in.raw, err = p.alone(n, func(t *caffepb.TransformationParameter) { t.Scale, t.MeanFile, t.MeanValue = nil, nil, nil }); err != nil {
-			return err
-		}
-		if mean && scaled {
-			in.order.Scale = float64(t.GetScale())
-			if in.shift, err = p.alone(n, func(t *caffepb.TransformationParameter) { t.Scale = nil }); err != nil {
-				return err
+		for j, t := range n.Tops {
+			fed := p.wires.fed(k, j)
+			if len(fed) == 0 && (any || t.CountFrom(min(1, t.Axes())) <= 1) {
+				continue
+			}
+			in := &inputProbe{index: k, top: j, first: -1, in: Input{Layer: n.Name, Blob: n.TopNames[j]}}
+			if len(fed) > 0 {
+				in.first = fed[0]
+				in.in.FirstLayer = p.net.Layers()[fed[0]].Name
+			}
+			in.in.Judged = p.judged(k, t)
+			p.inputs = append(p.inputs, in)
+			if j == 0 {
+				if err := p.prepareRaw(in, n); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
+}
+
+// judged reports whether the range of an input is to be judged: what is read
+// from databases and lists is by the files, and a layer that changes the range
+// may follow.
+func (p *probe) judged(k int, top *tensor.Blob) bool {
+	n := p.net.Layers()[k]
+	if n.Type == "Data" || n.Type == "ImageData" {
+		return false
+	}
+	for _, r := range p.wires.readers[k] {
+		if reader := p.net.Layers()[r]; slices.Contains(reader.Bottoms, top) && !weighted(reader) {
+			return false
+		}
+	}
+	return true
+}
+
+// prepareRaw makes the data layer once more without mean and scale, if it has
+// either.
+func (p *probe) prepareRaw(in *inputProbe, n *graph.Node) (err error) {
+	t := n.Param.GetTransformParam()
+	mean := t.GetMeanFile() != "" || len(t.GetMeanValue()) > 0
+	scaled := t.GetScale() != 1
+	if !mean && !scaled {
+		return nil
+	}
+	if in.raw, err = p.alone(n, func(t *caffepb.TransformationParameter) { t.Scale, t.MeanFile, t.MeanValue = nil, nil, nil }); err != nil {
+		return err
+	}
+	if mean && scaled {
+		in.order.Scale = float64(t.GetScale())
+		in.shift, err = p.alone(n, func(t *caffepb.TransformationParameter) { t.Scale = nil })
+	}
+	return err
 }
 
 // alone builds a net of one data layer with its transform_param edited. It
@@ -90,14 +120,15 @@ func (in *inputProbe) Close() error {
 	return errors.Join(errs...)
 }
 
-// passed takes in the values v of the first top of a layer that has just run.
-func (in *inputProbe) passed(n *graph.Node, v []float32) error {
-	switch n {
-	case in.node:
-		in.in.After.add(n.Tops[0], v)
+// passed takes in what layer k, n, has just made.
+func (in *inputProbe) passed(k int, n *graph.Node) error {
+	switch k {
+	case in.index:
+		v := n.Tops[in.top].Values()
+		in.in.After.add(n.Tops[in.top], v)
 		return in.batch(v)
 	case in.first:
-		in.in.First.add(n.Tops[0], v)
+		in.in.First.add(n.Tops[0], n.Tops[0].Values())
 	}
 	return nil
 }

@@ -13,10 +13,6 @@ import (
 	"crema/tensor"
 )
 
-// followers are the types that belong to the layer with weights in front of
-// them.
-var followers = []string{"ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "BNLL", "AbsVal", "BatchNorm", "Scale", "Bias"}
-
 // A probe measures one net.
 type probe struct {
 	m       *Measurement
@@ -27,11 +23,14 @@ type probe struct {
 	still   *graph.Net // the net without dropout's noise; net itself if it has none
 	seed    uint64
 	batches int
-	passes  int // so far
-	images  int // in a batch, 0 if unknown
-	layers  []*layerProbe
-	inputs  []*inputProbe
-	losses  []float64
+	passes  int           // so far
+	samples int           // pictures or time steps in a batch, 0 if unknown
+	layers  []*layerProbe // of each layer of the net; nil for those without tops
+	wires   *wires
+	// Time steps and streams of the recurrent layers, 0 without any.
+	steps, streams int
+	inputs         []*inputProbe
+	losses         []float64
 }
 
 type layerProbe struct {
@@ -39,8 +38,9 @@ type layerProbe struct {
 	node   *graph.Node
 	alive  []bool // of a ReLU's units
 	across *imageSums
-	near   int // saturated values
-	params []*graph.Param
+	near   int            // saturated values
+	params []*graph.Param // its own that are learned
+	sights sights
 }
 
 // newProbe builds the net (with its solver, if sp is not nil) to measure. The
@@ -116,31 +116,41 @@ func (p *probe) Close() error {
 // prepare settles what is measured where.
 func (p *probe) prepare() error {
 	nodes := p.net.Layers()
-	for _, n := range nodes {
-		if graph.IsSource(n.Param) && len(n.Tops) > 0 && n.Tops[0].Axes() > 0 {
-			p.images = n.Tops[0].Dim(0)
-			break
-		}
-	}
+	p.wires = newWires(p.net)
+	p.countSamples()
 	p.batches = p.o.Batches
 	if p.batches <= 0 {
 		p.batches = defaultBatches
-		if p.images > 0 {
-			p.batches = min(max((defaultImages+p.images-1)/p.images, 1), defaultBatches)
+		if p.samples > 0 {
+			p.batches = min(max((defaultImages+p.samples-1)/p.samples, 1), defaultBatches)
 		}
 	}
+	p.layers = make([]*layerProbe, len(nodes))
 	for i, n := range nodes {
 		if len(n.Tops) == 0 {
 			continue
 		}
-		l := &layerProbe{node: n, Layer: Layer{Name: n.Name, Type: n.Type, Shown: -1}}
-		if len(n.Bottoms) > 0 && n.Type != "Split" {
-			if weighted(n) {
-				l.Shown = i
+		l := &layerProbe{node: n, Layer: Layer{Name: n.Name, Type: n.Type, Shown: -1, Linear: -1, Depth: p.wires.depth[i]}}
+		p.layers[i] = l
+		if len(n.Bottoms) == 0 || n.Type == "Split" {
+			continue
+		}
+		switch {
+		case weighted(n):
+			l.Shown, l.Linear = i, i
+			if c := p.wires.chain(i, followers); len(c) > 0 {
+				l.Shown = c[len(c)-1]
 			}
-			if p.images > 0 && n.Tops[0].Axes() > 0 && n.Tops[0].Dim(0) == p.images {
-				l.across = &imageSums{}
+			if c := p.wires.chain(i, linear); len(c) > 0 {
+				l.Linear = c[len(c)-1]
 			}
+		case n.Type == "Eltwise":
+			l.Join, l.Shown, l.Linear = true, i, i
+		}
+		if p.rows(n.Tops[0]) > 0 {
+			l.across = &imageSums{}
+		}
+		if n.Type != "BatchNorm" { // its parameters are statistics
 			for _, lp := range p.net.Params() {
 				if lp.Owner == n {
 					l.params = append(l.params, lp)
@@ -148,35 +158,53 @@ func (p *probe) prepare() error {
 				}
 			}
 		}
-		p.layers = append(p.layers, l)
+		l.prepareSights()
 	}
-	for i, l := range p.layers {
-		if l.Shown < 0 {
-			continue
-		}
-		l.Shown = i
-		for at := l.node.Tops[0]; ; {
-			j := slices.IndexFunc(p.layers[l.Shown+1:], func(x *layerProbe) bool { return slices.Contains(x.node.Bottoms, at) })
-			if j < 0 {
-				break
-			}
-			j += l.Shown + 1
-			if !slices.Contains(followers, p.layers[j].Type) {
-				break
-			}
-			l.Shown, at = j, p.layers[j].node.Tops[0]
-		}
-	}
-	p.losses = make([]float64, len(p.layers))
+	p.losses = make([]float64, len(nodes))
 	return p.prepareInputs()
 }
 
-// weighted reports whether a layer has weights that mix its inputs.
-func weighted(n *graph.Node) bool {
-	if slices.Contains(followers, n.Type) {
-		return false
+// countSamples finds out what a batch consists of: pictures, or the time steps
+// of several streams.
+func (p *probe) countSamples() {
+	for _, n := range p.net.Layers() {
+		if n.Type == "LSTM" || n.Type == "RNN" {
+			p.steps, p.streams = n.Bottoms[0].Dim(0), n.Bottoms[0].Dim(1)
+			break
+		}
 	}
-	return slices.ContainsFunc(n.Layer.Params(), func(b *tensor.Blob) bool { return b.Axes() > 1 })
+	for _, n := range p.net.Layers() {
+		if !graph.IsSource(n.Param) || len(n.Tops) == 0 || n.Tops[0].Axes() == 0 {
+			continue
+		}
+		p.samples = n.Tops[0].Dim(0)
+		if p.sequence(n.Tops[0]) {
+			p.samples, p.m.Unit = p.steps*p.streams, "time step"
+		}
+		break
+	}
+}
+
+// sequence reports whether the first two axes of a blob are time steps and
+// streams.
+func (p *probe) sequence(b *tensor.Blob) bool {
+	return p.steps > 0 && b.Axes() > 1 && b.Dim(0) == p.steps && b.Dim(1) == p.streams
+}
+
+// rows returns how many samples lie one after the other in a blob, 0 if it does
+// not hold some for each of the batch.
+func (p *probe) rows(b *tensor.Blob) int {
+	switch {
+	case p.samples == 0 || b.Axes() == 0 || b.Count() == 0:
+		return 0
+	case p.sequence(b):
+		return p.steps * p.streams
+	case b.Dim(0)%p.samples == 0:
+		return b.Dim(0)
+	case p.steps > 0 && b.Dim(0) == p.streams:
+		return b.Dim(0) // a static input
+	}
+	return 0
 }
 
 // run passes the batches through the net and makes the report.
@@ -190,7 +218,7 @@ func (p *probe) run() error {
 			return err
 		}
 	}
-	p.m.Batches, p.m.Images = p.batches, p.batches*p.images
+	p.m.Batches, p.m.Images = p.batches, p.batches*p.samples
 	if err := p.step(); err != nil {
 		return err
 	}
@@ -208,13 +236,15 @@ func (p *probe) nonFinite(layer, what string, s summary.Summary) {
 // forward runs one batch forward and looks at each layer's output before a
 // later layer changes it in place.
 func (p *probe) forward() error {
-	i := 0
 	for k, n := range p.net.Layers() {
-		if p.passes == 0 {
-			for _, lp := range p.paramsOf(n) {
-				p.nonFinite(n.Name, "parameter "+lp.Name, summary.Of(lp.Blob.ReadData(), 0))
+		l := p.layers[k]
+		if p.passes == 0 && l != nil {
+			for j, lp := range l.params {
+				l.Params[j].Weights = summary.Of(lp.Blob.ReadData(), 0)
+				p.nonFinite(n.Name, "parameter "+lp.Name, l.Params[j].Weights)
 			}
 		}
+		p.look(k) // in place, the bottoms are lost
 		if _, err := p.net.ForwardLayer(k); err != nil {
 			return err
 		}
@@ -223,56 +253,49 @@ func (p *probe) forward() error {
 				return err
 			}
 		}
-		if len(n.Tops) == 0 {
+		if l == nil {
 			continue
 		}
-		l := p.layers[i]
 		v := n.Tops[0].Values()
 		s := summary.Of(v, 0)
 		p.nonFinite(n.Name, "output", s)
 		merge(&l.Output, s)
 		for t, w := range n.LossWeights {
 			if w != 0 && t == 0 && len(v) > 0 {
-				p.losses[i] += float64(v[0])
+				p.losses[k] += float64(v[0])
 			}
 		}
-		l.count(n.Tops[0], v)
+		p.count(l, n.Tops[0], v)
 		if l.across != nil {
 			b := p.still.Layers()[k].Tops[0]
-			l.across.add(b.Values(), b.Dim(0))
+			l.across.add(b.Values(), p.rows(b))
 		}
 		for _, in := range p.inputs {
-			if err := in.passed(n, v); err != nil {
+			if err := in.passed(k, n); err != nil {
 				return err
 			}
 		}
-		i++
 	}
 	p.passes++
 	return nil
 }
 
-func (p *probe) paramsOf(n *graph.Node) []*graph.Param {
-	for _, l := range p.layers {
-		if l.node == n {
-			return l.params
-		}
-	}
-	return nil
-}
-
 // count counts dead and saturated units.
-func (l *layerProbe) count(b *tensor.Blob, v []float32) {
+func (p *probe) count(l *layerProbe, b *tensor.Blob, v []float32) {
 	switch l.Type {
 	case "ReLU":
-		if l.node.Param.GetReluParam().GetNegativeSlope() != 0 || b.Axes() < 2 {
+		axis := 1 // of the units
+		if p.sequence(b) {
+			axis = 2
+		}
+		if l.node.Param.GetReluParam().GetNegativeSlope() != 0 || b.Axes() <= axis {
 			break
 		}
-		units := b.Dim(1)
+		units := b.Dim(axis)
 		if l.alive == nil {
 			l.alive = make([]bool, units)
 		}
-		size := b.CountFrom(2)
+		size := b.CountFrom(axis + 1)
 		for c := 0; size > 0 && c*size < len(v); c++ {
 			if u := c % units; !l.alive[u] {
 				l.alive[u] = slices.ContainsFunc(v[c*size:(c+1)*size], func(x float32) bool { return x != 0 })
@@ -284,7 +307,7 @@ func (l *layerProbe) count(b *tensor.Blob, v []float32) {
 				l.near++
 			}
 		}
-	case "TanH":
+	case "TanH", "LSTM":
 		for _, x := range v {
 			if x < -0.99 || x > 0.99 {
 				l.near++
@@ -295,18 +318,14 @@ func (l *layerProbe) count(b *tensor.Blob, v []float32) {
 
 // backward runs one batch backward and looks at each gradient when it is whole.
 func (p *probe) backward() error {
-	nodes := p.net.Layers()
-	i := len(p.layers) - 1
-	for k := len(nodes) - 1; k >= 0; k-- {
-		n := nodes[k]
-		if len(n.Tops) == 0 {
+	for k, n := range slices.Backward(p.net.Layers()) {
+		l := p.layers[k]
+		if l == nil {
 			if err := p.net.BackwardLayer(k); err != nil {
 				return err
 			}
 			continue
 		}
-		l := p.layers[i]
-		i--
 		loss := slices.ContainsFunc(n.LossWeights, func(w float32) bool { return w != 0 })
 		if n.NeedBackward && !loss && n.Tops[0].HasDiff() && n.Type != "Split" {
 			s := summary.Of(n.Tops[0].Gradients(), 0)
@@ -320,6 +339,9 @@ func (p *probe) backward() error {
 			continue
 		}
 		for j, lp := range l.params {
+			if lp.LRMult == 0 {
+				continue // it has none
+			}
 			s := summary.Of(lp.Blob.Diff(), 0)
 			p.nonFinite(n.Name, "gradient of parameter "+lp.Name, s)
 			merge(&l.Params[j].Gradient, s)
@@ -331,11 +353,6 @@ func (p *probe) backward() error {
 // step lets the solver make one iteration and compares the weights before and
 // after.
 func (p *probe) step() error {
-	for _, l := range p.layers {
-		for j, lp := range l.params {
-			l.Params[j].Weights = summary.Of(lp.Blob.ReadData(), 0)
-		}
-	}
 	if p.sv == nil {
 		return nil
 	}
@@ -355,12 +372,15 @@ func (p *probe) step() error {
 			w += x * x
 		}
 		ratio := math.NaN()
-		if w > 0 {
+		if w > 0 && lp.LRMult != 0 {
 			ratio = math.Sqrt(d / w)
 		}
 		after[lp.Layer+"\x00"+lp.Name] = Number(ratio)
 	}
 	for _, l := range p.layers {
+		if l == nil {
+			continue
+		}
 		for j := range l.Params {
 			l.Params[j].Update = after[l.Name+"\x00"+l.Params[j].Name]
 		}

@@ -3,14 +3,16 @@ package doctor
 import (
 	"math"
 	"slices"
-	"strings"
+
+	"crema/graph"
+	"crema/prototxt/caffepb"
 )
 
 // report makes the figures of all batches into the report.
 func (p *probe) report() {
 	index := map[int]int{} // of p.layers in m.Layers
 	for i, l := range p.layers {
-		if len(l.node.Bottoms) == 0 || l.Type == "Split" {
+		if l == nil || len(l.node.Bottoms) == 0 || l.Type == "Split" {
 			continue
 		}
 		l.Across, l.Share = l.across.deviation()
@@ -26,65 +28,122 @@ func (p *probe) report() {
 			}
 			l.Dead = float64(dead) / float64(len(l.alive))
 		}
+		l.Last = !p.leads(i)
+		l.sights.report(l, p, i)
 		index[i] = len(p.m.Layers)
 		p.m.Layers = append(p.m.Layers, l.Layer)
 	}
 	for i := range p.m.Layers {
-		if s := p.m.Layers[i].Shown; s >= 0 {
-			p.m.Layers[i].Shown = index[s]
+		if l := &p.m.Layers[i]; l.Shown >= 0 {
+			l.Shown, l.Linear = index[l.Shown], index[l.Linear]
 		}
 	}
 	for i, l := range p.layers {
-		for t, w := range l.node.LossWeights {
-			if w == 0 || t > 0 || len(l.node.Bottoms) == 0 {
-				continue
-			}
-			p.m.Losses = append(p.m.Losses, p.loss(l, p.losses[i]/float64(p.batches), float64(w)))
+		if l == nil || len(l.node.Bottoms) == 0 || len(l.node.LossWeights) == 0 || l.node.LossWeights[0] == 0 {
+			continue
 		}
+		p.m.Losses = append(p.m.Losses, p.loss(i, p.losses[i]/float64(p.batches), float64(l.node.LossWeights[0])))
 	}
 	for _, in := range p.inputs {
 		p.m.Inputs = append(p.m.Inputs, in.report())
 	}
 	p.m.Signal = p.m.trend(func(l, shown *Layer) float64 { return float64(shown.Across) })
-	p.m.Gradient = p.m.trend(func(l, shown *Layer) float64 { return l.Gradient.RMS })
+	p.m.Gradient = p.m.trend(func(l, _ *Layer) float64 { return p.m.gradient(l) })
 }
 
-// loss describes a loss layer.
-func (p *probe) loss(l *layerProbe, value, weight float64) Loss {
-	r := Loss{Layer: l.Name, Type: l.Type, Weight: weight, Value: Number(value), Across: Number(math.NaN()), Share: Number(math.NaN())}
-	scores := l.node.Bottoms[0]
-	if strings.HasPrefix(l.Type, "Softmax") && scores.Axes() > 0 {
-		axis, err := scores.Axis(int(l.node.Param.GetSoftmaxParam().GetAxis()))
-		if err == nil {
-			r.Classes = scores.Dim(axis)
-			r.Chance = math.Log(float64(r.Classes))
-		}
-	}
-	// Splits have no values of their own: look through them.
-	for source := scores; ; {
-		j := -1
-		for k, x := range p.layers {
-			if x.node != l.node && slices.Contains(x.node.Tops, source) {
-				j = k
+// leads reports whether a layer with weights depends on layer i.
+func (p *probe) leads(i int) bool {
+	reached := map[int]bool{i: true}
+	for k := i + 1; k < len(p.wires.nodes); k++ {
+		for j, m := range p.wires.makers[k] {
+			if reached[m] && !sideBottom(p.wires.nodes[k], j) {
+				reached[k] = true
 			}
 		}
-		if j < 0 {
-			return r
+		if reached[k] && weighted(p.wires.nodes[k]) {
+			return true
 		}
-		if p.layers[j].Type == "Split" {
-			source = p.layers[j].node.Bottoms[0]
-			continue
+	}
+	return false
+}
+
+// gradient returns the RMS of the gradient with respect to what goes into a
+// layer's nonlinearity: behind a BatchNorm, it does not depend on the size of the
+// weights before.
+func (m *Measurement) gradient(l *Layer) float64 {
+	if l.Linear >= 0 && m.Layers[l.Linear].Gradient.Count > 0 {
+		return m.Layers[l.Linear].Gradient.RMS
+	}
+	return l.Gradient.RMS
+}
+
+// loss describes the loss layer i.
+func (p *probe) loss(i int, value, weight float64) Loss {
+	l := p.layers[i]
+	r := Loss{Layer: l.Name, Type: l.Type, Weight: weight, Value: Number(value), Across: Number(math.NaN()), Share: Number(math.NaN()),
+		Targets: l.sights.targets, Terms: 1}
+	scores := l.node.Bottoms[0]
+	if l.Type == "SoftmaxWithLoss" && scores.Axes() > 0 && scores.Count() > 0 {
+		if axis, err := scores.Axis(int(l.node.Param.GetSoftmaxParam().GetAxis())); err == nil {
+			r.Classes = scores.Dim(axis)
+			outer := scores.Count() / scores.CountFrom(axis)
+			r.Terms = lossTerms(l.node.Param.GetLossParam(), scores.Count()/r.Classes, outer, l.sights.targets)
+			r.Chance = r.Terms * math.Log(float64(r.Classes))
 		}
-		from := p.layers[j]
-		r.From, r.Output = from.Name, from.Output
-		r.Across, r.Share = from.across.deviation()
+	}
+	from := p.wires.origin(i, 0)
+	if from < 0 || p.layers[from] == nil {
 		return r
 	}
+	f := p.layers[from]
+	r.From, r.Output = f.Name, f.Output
+	r.Across, r.Share = f.across.deviation()
+	for _, k := range append(p.wires.before(i), i) {
+		r.Waiting = r.Waiting || p.layers[k] != nil && waiting(p.wires.nodes[k], p.layers[k])
+	}
+	return r
+}
+
+// waiting reports whether a layer's weights are all 0 and a gradient will change
+// them: a classifier may well begin so.
+func waiting(n *graph.Node, l *layerProbe) bool {
+	return weighted(n) && slices.ContainsFunc(l.Params, func(q Param) bool { return q.Weight && q.Weights.RMS == 0 && q.Gradient.RMS > 0 })
+}
+
+// lossTerms returns how many losses of single labels the value of a softmax loss
+// is the sum of: 1 for a mean over those that count.
+func lossTerms(p *caffepb.LossParameter, labels, outer int, t *Targets) float64 {
+	counted := float64(labels)
+	if t != nil {
+		counted *= 1 - t.Ignored
+	}
+	mode := p.GetNormalization()
+	if p != nil && p.Normalization == nil && p.Normalize != nil && !p.GetNormalize() {
+		mode = caffepb.LossParameter_BATCH_SIZE
+	}
+	switch mode {
+	case caffepb.LossParameter_FULL:
+		return counted / float64(max(labels, 1))
+	case caffepb.LossParameter_BATCH_SIZE:
+		return counted / float64(max(outer, 1))
+	case caffepb.LossParameter_NONE:
+		return counted
+	}
+	return 1
 }
 
 // points calls f for every layer with weights and the layer that stands for its
 // output.
 func (m *Measurement) points(f func(l, shown *Layer)) {
+	m.lines(func(l, shown *Layer) {
+		if !l.Join {
+			f(l, shown)
+		}
+	})
+}
+
+// lines is points with the layers at which branches meet.
+func (m *Measurement) lines(f func(l, shown *Layer)) {
 	for i := range m.Layers {
 		if s := m.Layers[i].Shown; s >= 0 {
 			f(&m.Layers[i], &m.Layers[s])
@@ -92,23 +151,28 @@ func (m *Measurement) points(f func(l, shown *Layer)) {
 	}
 }
 
-// trend fits a quantity of the layers with weights by depth.
+// trend fits a quantity of the layers with weights by depth: branches beside
+// each other are as deep as each other.
 func (m *Measurement) trend(of func(l, shown *Layer) float64) Trend {
 	var t Trend
 	var n, sx, sy, sxx, sxy float64
+	depths, deepest := map[int]bool{}, 0
 	m.points(func(l, shown *Layer) {
 		v := of(l, shown)
 		if !(v > 0) || math.IsInf(v, 0) {
 			return
 		}
-		if t.Layers == 0 {
+		if n == 0 {
 			t.From, t.First = l.Name, v
 		}
-		t.To, t.Last = l.Name, v
-		t.Layers++
-		x, y := n, math.Log(v)
+		if l.Depth >= deepest {
+			t.To, t.Last, deepest = l.Name, v, l.Depth
+		}
+		depths[l.Depth] = true
+		x, y := float64(l.Depth), math.Log(v)
 		n, sx, sy, sxx, sxy = n+1, sx+x, sy+y, sxx+x*x, sxy+x*y
 	})
+	t.Layers = len(depths)
 	if d := n*sxx - sx*sx; d > 0 {
 		t.Factor = math.Exp((n*sxy - sx*sy) / d)
 	}

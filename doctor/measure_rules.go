@@ -48,7 +48,8 @@ func (m *Measurement) Findings() []Finding {
 	var fs []Finding
 	for _, rule := range []func(*Measurement) []Finding{
 		(*Measurement).findNonFinite, (*Measurement).findDead, (*Measurement).findTrend, (*Measurement).findUnits,
-		(*Measurement).findLoss, (*Measurement).findUpdates, (*Measurement).findInput,
+		(*Measurement).findLoss, (*Measurement).findTargets, (*Measurement).findMarks, (*Measurement).findBranches, (*Measurement).findResponses,
+		(*Measurement).findUpdates, (*Measurement).findInput, (*Measurement).findRange,
 	} {
 		fs = append(fs, rule(m)...)
 	}
@@ -74,15 +75,15 @@ func (l *Loss) dead() bool {
 
 func (m *Measurement) findDead() []Finding {
 	for _, l := range m.Losses {
-		if l.From == "" || l.Classes == 0 || m.Images < 2 || !l.dead() || m.zeroWeights(l.From) {
+		if l.From == "" || l.Classes == 0 || m.Images < 2 || !l.dead() || l.Waiting || l.Targets != nil && l.Targets.Ignored == 1 {
 			continue
 		}
 		f := Finding{Rule: "measured-dead-signal", Severity: Error, Sure: Certain, Layer: l.From,
-			What: fmt.Sprintf("The output of %q hardly depends on the image: over %d images it varies by %.2g, %.2g %% of what it is (RMS %.3g).",
-				l.From, m.Images, float64(l.Across), 100*float64(l.Share), l.Output.RMS),
+			What: fmt.Sprintf("The output of %q hardly depends on the image: over %s it varies by %.2g, %.2g %% of what it is (RMS %.3g).",
+				l.From, m.extent(), float64(l.Across), 100*float64(l.Share), l.Output.RMS),
 			Why: "What arrives there are the biases. The net can learn how frequent the classes are, and nothing about images."}
 		if l.Output.RMS == 0 {
-			f.What = fmt.Sprintf("The output of %q is zero for all of %d images.", l.From, m.Images)
+			f.What = fmt.Sprintf("The output of %q is zero for all of %s.", l.From, m.extent())
 		}
 		if at := m.faintest(); at != "" && at != l.From {
 			f.What += fmt.Sprintf(" Of the signal at %q a tenth is left at %q.", m.Signal.From, at)
@@ -95,15 +96,15 @@ func (m *Measurement) findDead() []Finding {
 	return nil
 }
 
-// zeroWeights reports whether a layer has weights of 0 that the gradient will
-// change: a classifier may well begin so.
-func (m *Measurement) zeroWeights(name string) bool {
-	for _, l := range m.Layers {
-		if l.Name == name && slices.ContainsFunc(l.Params, func(p Param) bool { return p.Weight && p.Weights.RMS == 0 && p.Gradient.RMS > 0 }) {
-			return true
-		}
+// extent says how many samples were looked at.
+func (m *Measurement) extent() string { return plural(m.Images, m.unit()) }
+
+// unit is what a sample is.
+func (m *Measurement) unit() string {
+	if m.Unit == "" {
+		return "image"
 	}
-	return false
+	return m.Unit
 }
 
 // faintest returns the first layer at which the signal has fallen to a tenth of
@@ -161,13 +162,13 @@ func (m *Measurement) findUnits() []Finding {
 		switch {
 		case l.Dead >= deadUnits && m.Images > 1:
 			f := Finding{Rule: "measured-dead-units", Severity: Warning, Sure: Certain, Layer: l.Name,
-				What: fmt.Sprintf("%.0f %% of the units of %q are zero for all of %d images.", 100*l.Dead, l.Name, m.Images),
+				What: fmt.Sprintf("%.0f %% of the units of %q are zero for all of %s.", 100*l.Dead, l.Name, m.extent()),
 				Why:  "A ReLU that is never on passes no gradient: its unit learns nothing."}
 			if l.Dead == 1 {
 				f.Severity = Error
 			}
 			fs = append(fs, f)
-		case l.Saturated >= saturatedUnits:
+		case l.Saturated >= saturatedUnits && !(m.Trained && l.Last): // outputs that have learned to be sure
 			fs = append(fs, Finding{Rule: "measured-saturated-units", Severity: Warning, Sure: Certain, Layer: l.Name,
 				What: fmt.Sprintf("%.0f %% of the outputs of %q are within 1 %% of a limit.", 100*l.Saturated, l.Name),
 				Why:  "There the slope is next to nothing, and so is the gradient that comes through."})
@@ -182,9 +183,13 @@ func (m *Measurement) findUnits() []Finding {
 
 func (m *Measurement) findLoss() []Finding {
 	for _, l := range m.Losses {
-		v := float64(l.Value)
-		if l.Classes < 2 || math.IsNaN(v) {
+		if l.Classes < 2 || math.IsNaN(float64(l.Value)) || !(l.Terms > 0) {
 			continue
+		}
+		v, chance := float64(l.Value)/l.Terms, math.Log(float64(l.Classes)) // of one label
+		each := ""
+		if l.Terms != 1 {
+			each = " for each label"
 		}
 		severity := Warning
 		if v >= 87.3 {
@@ -193,15 +198,15 @@ func (m *Measurement) findLoss() []Finding {
 		switch {
 		case v >= floorLoss:
 			return []Finding{{Rule: "measured-loss-floor", Severity: severity, Sure: Certain, Layer: l.Layer,
-				What: fmt.Sprintf("The loss is %.4g: for most images the right class has no probability that float32 can hold (which counts as 87.34).", v),
+				What: fmt.Sprintf("The loss%s is %.4g: for most images the right class has no probability that float32 can hold (which counts as 87.34).", each, v),
 				Why:  "There the gradient no longer follows the loss. The scores are far too large."}}
-		case !m.Trained && v > max(2.5*l.Chance, l.Chance+4):
+		case !m.Trained && v > max(2.5*chance, chance+4):
 			return []Finding{{Rule: "measured-loss-above-chance", Severity: Warning, Sure: Certain, Layer: l.Layer,
-				What: fmt.Sprintf("The loss of the fresh net is %.3f, far above that of guessing among %d classes, ln %d = %.3f.", v, l.Classes, l.Classes, l.Chance),
+				What: fmt.Sprintf("The loss of the fresh net%s is %.3f, far above that of guessing among %d classes, ln %d = %.3f.", each, v, l.Classes, l.Classes, chance),
 				Why:  "The scores are too large at the start, so the first updates are, too."}}
-		case m.Trained && m.Iter >= stuckIter && math.Abs(v-l.Chance) < 0.02*l.Chance:
+		case m.Trained && m.Iter >= stuckIter && math.Abs(v-chance) < 0.02*chance:
 			return []Finding{{Rule: "measured-loss-at-chance", Severity: Error, Sure: Likely, Layer: l.Layer,
-				What: fmt.Sprintf("After %d iterations the loss is %.3f, that of guessing among %d classes (ln %d = %.3f).", m.Iter, v, l.Classes, l.Classes, l.Chance),
+				What: fmt.Sprintf("After %d iterations the loss%s is %.3f, that of guessing among %d classes (ln %d = %.3f).", m.Iter, each, v, l.Classes, l.Classes, chance),
 				Why:  "The net has learned nothing."}}
 		}
 	}
@@ -217,8 +222,12 @@ func (m *Measurement) findUpdates() []Finding {
 		ratio float64
 	}
 	var all []update
+	waiting := slices.ContainsFunc(m.Losses, func(l Loss) bool { return l.Waiting })
 	m.points(func(l, _ *Layer) {
 		for _, p := range l.Params {
+			if waiting && p.Gradient.RMS == 0 {
+				continue // its gradient comes after the first step
+			}
 			if u := float64(p.Update); p.Weight && !math.IsNaN(u) && p.Gradient.Count > 0 {
 				all = append(all, update{l.Name, u})
 			}
@@ -323,7 +332,11 @@ func (c *Case) Join(read, measured []Finding) []Finding {
 		// It says the same with figures.
 		all = slices.DeleteFunc(all, func(f Finding) bool { return f.Rule == "mean-scale-order" })
 	}
+	said := map[string][]string{"measured-targets": {"label-range", "one-label"}, "measured-all-ignored": {"all-ignored"}}
 	for _, f := range measured {
+		if slices.ContainsFunc(all, func(g Finding) bool { return slices.Contains(said[f.Rule], g.Rule) }) {
+			continue // the files say it
+		}
 		if l := c.Train.named(f.Layer); l != nil && f.Where == "" {
 			f.Where, f.Net = l.at(""), c.Train.Title
 		}

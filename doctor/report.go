@@ -68,7 +68,7 @@ func (m *Measurement) WriteText(w io.Writer) error {
 }
 
 func (m *Measurement) writeText(w io.Writer) {
-	fmt.Fprintf(w, "Measured %q on %s (%s)", m.Net, plural(m.Images, "image"), plural2(m.Batches, "batch", "batches"))
+	fmt.Fprintf(w, "Measured %q on %s (%s)", m.Net, m.extent(), plural2(m.Batches, "batch", "batches"))
 	if m.Rate > 0 {
 		fmt.Fprintf(w, ", iteration %d, learning rate %.4g", m.Iter, float64(m.Rate))
 	}
@@ -76,10 +76,13 @@ func (m *Measurement) writeText(w io.Writer) {
 	for _, l := range m.Losses {
 		fmt.Fprintf(w, "  loss    %s = %.4g", l.Layer, float64(l.Value))
 		if l.Classes > 0 {
-			fmt.Fprintf(w, "; guessing gives ln %d = %.4g", l.Classes, l.Chance)
+			fmt.Fprintf(w, "; guessing gives ln %d = %.4g", l.Classes, math.Log(float64(l.Classes)))
+			if l.Terms != 1 {
+				fmt.Fprintf(w, " for each of %.4g labels, %.4g in all", l.Terms, l.Chance)
+			}
 		}
 		if l.From != "" && !math.IsNaN(float64(l.Across)) && l.Output.RMS > 0 {
-			fmt.Fprintf(w, "; of %s (RMS %.3g) %.2g%% depends on the image", l.From, l.Output.RMS, 100*float64(l.Share))
+			fmt.Fprintf(w, "; of %s (RMS %.3g) %.2g%% depends on the %s", l.From, l.Output.RMS, 100*float64(l.Share), m.unit())
 		}
 		fmt.Fprintln(w)
 	}
@@ -97,9 +100,12 @@ func (m *Measurement) writeText(w io.Writer) {
 	}
 	fmt.Fprintln(w)
 	var t table
-	t.add("layer", "mean", "RMS", "across images", "zeros", "dead", "gradient", "weights", "their gradient", "update/weight")
-	m.points(func(l, shown *Layer) {
+	t.add("layer", "mean", "RMS", "across "+m.unit()+"s", "zeros", "dead", "gradient", "weights", "their gradient", "update/weight")
+	m.lines(func(l, shown *Layer) {
 		name := l.Name
+		if l.Join {
+			name += " (" + l.Type + ")"
+		}
 		if shown != l {
 			name += " (" + shown.Type + ")"
 		}
@@ -108,7 +114,7 @@ func (m *Measurement) writeText(w io.Writer) {
 			row[5] = percent(shown.Saturated) + " sat."
 		}
 		if l.Gradient.Count > 0 {
-			row = append(row, short(l.Gradient.RMS))
+			row = append(row, short(m.gradient(l)))
 		} else {
 			row = append(row, "-")
 		}
@@ -125,7 +131,7 @@ func (m *Measurement) writeText(w io.Writer) {
 		t.add(row...)
 	})
 	t.write(w, "  ")
-	fmt.Fprintln(w, "  Activations are behind the nonlinearity, gradients before it. \"across images\" is the part of the RMS that differs from image to image.")
+	fmt.Fprintf(w, "  Activations are behind the nonlinearity, gradients before it (and behind BatchNorm and Scale). \"across %[1]ss\" is the part of the RMS that differs from %[1]s to %[1]s.\n", m.unit())
 }
 
 func (in *Input) writeText(w io.Writer) {
@@ -180,12 +186,12 @@ func sparkline(h summary.Histogram) string {
 // Chart draws signal and gradients by depth.
 func (m *Measurement) Chart() *plot.Chart {
 	c := &plot.Chart{Title: "Signal and gradient by depth: " + m.Net, XLabel: "layer", YLabel: "RMS", LogY: true}
-	rms, across := plot.Series{Name: "activations", Points: true}, plot.Series{Name: "across images", Points: true}
+	rms, across := plot.Series{Name: "activations", Points: true}, plot.Series{Name: "across " + m.unit() + "s", Points: true}
 	gradient, update := plot.Series{Name: "gradients", Points: true}, plot.Series{Name: "update/weight", Points: true, Dashed: true}
-	m.points(func(l, shown *Layer) {
+	m.lines(func(l, shown *Layer) {
 		c.XNames = append(c.XNames, l.Name)
 		rms.Y, across.Y = append(rms.Y, shown.Output.RMS), append(across.Y, float64(shown.Across))
-		gradient.Y = append(gradient.Y, l.Gradient.RMS)
+		gradient.Y = append(gradient.Y, m.gradient(l))
 		u := math.NaN()
 		for _, p := range l.Params {
 			if p.Weight {

@@ -212,9 +212,19 @@ func (w world) sentences(t *testing.T, set string, cont func(step, stream int) f
 			goes = append(goes, cont(s, n))
 		}
 	}
+	w.tables(t, set, map[string][]float32{"word": word, "next": next, "cont": goes}, steps)
+}
+
+// tables stores datasets of that many rows each, and a list with their file.
+func (w world) tables(t *testing.T, set string, tables map[string][]float32, rows int) {
+	t.Helper()
 	var b hdf5.Builder
-	for name, v := range map[string][]float32{"word": word, "next": next, "cont": goes} {
-		b.Floats([]int{steps, streams}, v, name)
+	for name, v := range tables {
+		dims := []int{rows}
+		if n := len(v) / rows; n > 1 {
+			dims = append(dims, n)
+		}
+		b.Floats(dims, v, name)
 	}
 	f, err := os.Create(w.path(set + ".h5"))
 	if err != nil {
@@ -328,19 +338,7 @@ func TestLayerFaults(t *testing.T) {
 	}
 	for _, f := range layerFaults {
 		t.Run(f.net.name+"/"+f.name, func(t *testing.T) {
-			h := f.net
-			for i := 0; i < len(f.edits); i += 2 {
-				old, text := f.edits[i], f.edits[i+1]
-				switch {
-				case strings.Contains(h.net, old):
-					h.net = strings.ReplaceAll(h.net, old, text)
-				case strings.Contains(h.solver, old):
-					h.solver = strings.ReplaceAll(h.solver, old, text)
-				default:
-					t.Fatalf("no %q in the net or the solver", old)
-				}
-			}
-			p := h.patient(t)
+			p := f.edited(t).patient(t)
 			diagnose(t, p, fault{f.name, f.rule, f.follow, func(t *testing.T, p *patient) {
 				if f.store != nil {
 					if f.net.name != "language" {
@@ -350,6 +348,42 @@ func TestLayerFaults(t *testing.T) {
 				}
 			}})
 		})
+	}
+}
+
+// edited returns the net with the fault's edits.
+func (f layerFault) edited(t *testing.T) healthyNet {
+	t.Helper()
+	h := f.net
+	for i := 0; i < len(f.edits); i += 2 {
+		old, text := f.edits[i], f.edits[i+1]
+		switch {
+		case strings.Contains(h.net, old):
+			h.net = strings.ReplaceAll(h.net, old, text)
+		case strings.Contains(h.solver, old):
+			h.solver = strings.ReplaceAll(h.solver, old, text)
+		default:
+			t.Fatalf("no %q in the net or the solver", old)
+		}
+	}
+	return h
+}
+
+// fillNet gives the weights of a case's train net fillers that suit them.
+func fillNet(c *Case) {
+	for _, l := range c.Train.Param.Layer {
+		f := &caffepb.FillerParameter{Type: proto.String("xavier")}
+		switch l.GetType() {
+		case "Convolution", "Deconvolution":
+			f.Type = proto.String("msra")
+			l.ConvolutionParam.WeightFiller = f
+		case "InnerProduct":
+			l.InnerProductParam.WeightFiller = f
+		case "Embed":
+			l.EmbedParam.WeightFiller = f
+		case "LSTM", "RNN":
+			l.RecurrentParam.WeightFiller = f
+		}
 	}
 }
 

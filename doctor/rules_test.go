@@ -803,4 +803,18 @@ func TestRulesAreListed(t *testing.T) {
 	if n < 60 {
 		t.Errorf("only %d rules found", n)
 	}
+	if files, err = filepath.Glob("measure_rules*.go"); err != nil || len(files) < 2 {
+		t.Fatalf("%d files (%v)", len(files), err)
+	}
+	for _, file := range files {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range name.FindAllStringSubmatch(string(src), -1) {
+			if !strings.Contains(string(doc), "`"+m[1]+"`") {
+				t.Errorf("docs/doctor.md does not list %s", m[1])
+			}
+		}
+	}
 }

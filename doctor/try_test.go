@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -319,5 +320,46 @@ func TestMsraSets(t *testing.T) {
 	write(t, "net.prototxt", strings.Replace(text, "xavier", "msra", 1))
 	if got := sets(); !strings.HasPrefix(got, "layer.c2.convolution_param.weight_filler.type=msra layer.c3.") {
 		t.Errorf("%s", got)
+	}
+}
+
+// TestSpecialWeights: weights that are as they should be are left alone by
+// experiments.
+func TestSpecialWeights(t *testing.T) {
+	c := segmentation.patient(t).caseWith(t)
+	if got := strings.Join(c.fillers("type", "msra", notMsra), " "); strings.Contains(got, "layer.up.") || strings.Contains(got, "@Deconvolution") {
+		t.Errorf("interpolation would be drawn anew: %s", got)
+	}
+	for _, h := range []struct {
+		net  healthyNet
+		kept string
+	}{{language, "lstm"}, {language, "embed"}, {residual, "a1_scale"}} {
+		c := h.net.patient(t).caseWith(t)
+		net := func(weights string) *graph.Net {
+			n, err := graph.New(trainState(c.Train.Param), graph.Options{Seed: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { n.Close() })
+			if weights != "" {
+				if err := n.LoadWeights(weights); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return n
+		}
+		file := filepath.Join(t.TempDir(), "unit.caffemodel")
+		if err := c.UnitVariance(file, nil); err != nil {
+			t.Fatal(err)
+		}
+		before, after := net(""), net(file)
+		for i, p := range before.Params() {
+			q := after.Params()[i]
+			if same := slices.Equal(p.Blob.ReadData(), q.Blob.ReadData()); p.Layer == h.kept && !same {
+				t.Errorf("%s of %q changed", p.Name, p.Layer)
+			} else if p.Layer == "class" && p.Index == 0 && same {
+				t.Errorf("the weights of %q did not", p.Layer)
+			}
+		}
 	}
 }

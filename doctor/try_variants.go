@@ -178,11 +178,8 @@ func (t *trying) compare(tr *Trial) error {
 		if l.TransformParam != nil {
 			l.TransformParam.Scale, l.TransformParam.MeanFile, l.TransformParam.MeanValue = nil, nil, nil
 		}
-		for _, f := range []*caffepb.FillerParameter{l.GetConvolutionParam().GetWeightFiller(), l.GetInnerProductParam().GetWeightFiller(),
-			l.GetConvolutionParam().GetBiasFiller(), l.GetInnerProductParam().GetBiasFiller()} {
-			if f != nil {
-				proto.Reset(f)
-			}
+		for _, f := range (&layer{LayerParameter: l}).fillers() {
+			proto.Reset(f.filler)
 		}
 	}
 	sp.TrainNetParam = np
@@ -217,12 +214,12 @@ func (t *trying) measure(tr *Trial) (err error) {
 		if err := p.forward(); err != nil {
 			return err
 		}
-		p.m.Images += p.images
+		p.m.Images += p.samples
 		if p.m.Images >= 12 {
 			break
 		}
 	}
-	p.batches = max(1, p.m.Images/max(1, p.images))
+	p.batches = max(1, p.m.Images/max(1, p.samples))
 	p.net.ClearParamDiffs()
 	if err := p.backward(); err != nil {
 		return err
@@ -259,6 +256,9 @@ func (t *trying) measure(tr *Trial) (err error) {
 func (p *probe) usualRate() float64 {
 	var ratios []float64
 	for _, l := range p.layers {
+		if l == nil {
+			continue
+		}
 		for j, lp := range l.params {
 			g, w := l.Params[j].Gradient.RMS, summary.Of(lp.Blob.ReadData(), weightSample).RMS
 			if l.Params[j].Weight && g > 0 && w > 0 {
