@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"crema/asm"
 	"crema/prototxt"
 	"crema/prototxt/caffepb"
 	"crema/solver"
@@ -116,6 +117,11 @@ func goldenRun(t *testing.T, dir string) {
 		weights, history float64
 	}{{5, "iter_5", tol.of(t, "weights_5"), tol.of(t, "history_5")}, {last, "final", tol.of(t, "weights_30"), tol.of(t, "history_30")}} {
 		base := fmt.Sprintf("%s_iter_%d", sp.GetSnapshotPrefix(), c.iter)
+		if asm.ISA() == "generic" {
+			// The portable kernels sum one product after the other, which rounds
+			// more than what the tolerances were measured with.
+			c.weights, c.history = 2*c.weights, 2*c.history
+		}
 		if sp.GetSnapshotFormat() == caffepb.SolverParameter_HDF5 {
 			compareHDF5(t, base+".caffemodel.h5", filepath.Join(dir, c.stem+".caffemodel.h5"), c.weights)
 			compareHDF5(t, base+".solverstate.h5", filepath.Join(dir, c.stem+".solverstate.h5"), c.history)
