@@ -69,7 +69,11 @@ func (p *probe) judged(k int, top *tensor.Blob) bool {
 		return false
 	}
 	for _, r := range p.wires.readers[k] {
-		if reader := p.net.Layers()[r]; slices.Contains(reader.Bottoms, top) && !weighted(reader) {
+		reader := p.net.Layers()[r]
+		if !slices.Contains(reader.Bottoms, top) {
+			continue
+		}
+		if !weighted(reader) || len(p.wires.chain(r, []string{"BatchNorm"})) > 0 {
 			return false
 		}
 	}

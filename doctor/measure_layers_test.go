@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"crema/graph"
+	"crema/internal/pytest"
 )
 
 // features learns from vectors that an HDF5 file holds.
@@ -317,6 +318,55 @@ func TestLossTerms(t *testing.T) {
 		m := h.measured(t)
 		if l := m.Losses[0]; math.Abs(l.Terms/c.want-1) > 1e-9 || math.Abs(float64(l.Value)/l.Chance-1) > 1e-4 {
 			t.Errorf("%q: %g terms, want %g; the loss of equal scores is %g, chance %g", c.param, l.Terms, c.want, float64(l.Value), l.Chance)
+		}
+	}
+}
+
+// TestPythonData measures a net whose data a Python layer makes: what its
+// program alone knows is not judged from the files, and seen when it runs.
+func TestPythonData(t *testing.T) {
+	pytest.Need(t)
+	t.Chdir(t.TempDir())
+	write(t, "batches.py", `import caffe, numpy
+class Batches(caffe.Layer):
+    def setup(self, bottom, top):
+        self.random = numpy.random.RandomState(0)
+    def reshape(self, bottom, top):
+        top[0].reshape(16, 1, 12, 12)
+        top[1].reshape(16)
+    def forward(self, bottom, top):
+        label = self.random.randint(0, 4, 16)
+        top[0].data[...] = float(self.param_str) * (self.random.randn(16, 1, 12, 12) + label.reshape(16, 1, 1, 1) - 1.5)
+        top[1].data[...] = label
+    def backward(self, *args):
+        pass
+`)
+	net := `layer { name: "in" type: "Python" top: "data" top: "label" python_param { module: "batches" layer: "Batches" param_str: "SCALE" } }
+` + conv("c", "data", "num_output: 8 kernel_size: 3") + relu("c") + `layer { name: "class" type: "InnerProduct" bottom: "c" top: "class" inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "class" bottom: "label" top: "loss" }
+`
+	write(t, "solver.prototxt", smallSolver)
+	for _, c := range []struct{ scale, want string }{{"1", ""}, {"1e-6", "measured-input-range measured-dead-signal measured-update-too-small"}} {
+		write(t, "net.prototxt", strings.Replace(net, "SCALE", c.scale, 1))
+		k, err := Open(Inputs{Solver: "solver.prototxt"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		quiet(t, k.Check(t.Context()))
+		m, err := k.Measure(MeasureOptions{Batches: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range m.Findings() {
+			if f.Severity > Note && !strings.Contains(c.want, f.Rule) {
+				t.Errorf("scale %s: %s: %s", c.scale, f.Rule, f.What)
+			}
+		}
+		if c.want != "" && !has(m.Findings(), "measured-input-range") {
+			t.Errorf("scale %s: found %s", c.scale, rulesOf(m.Findings()))
+		}
+		if m.Images != 32 || len(m.Inputs) != 1 || m.Inputs[0].Blob != "data" || m.Inputs[0].FirstLayer != "c" {
+			t.Errorf("%d images, inputs %+v", m.Images, m.Inputs)
 		}
 	}
 }

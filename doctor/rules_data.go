@@ -155,9 +155,13 @@ func feedsWeights(l *layer) bool {
 }
 
 // normalised reports whether what a data layer makes goes through a layer that
-// gives it mean 0 and variance 1, or another that changes its range.
+// gives it mean 0 and variance 1, at once or behind the first weights, or through
+// another that changes its range.
 func normalised(l *layer) bool {
 	for _, r := range l.tops[0].readers {
+		if _, ok := weightsOf(r); ok && len(r.tops) > 0 && len(r.tops[0].readers) > 0 && r.tops[0].readers[0].GetType() == "BatchNorm" {
+			return true
+		}
 		switch r.GetType() {
 		case "BatchNorm", "MVN", "Power", "Scale", "Bias", "Slice", "Eltwise", "Python":
 			return true

@@ -62,7 +62,10 @@ func signalAtTheEnd(c *Case, k *collector) {
 		return // frozen has more to say
 	}
 	in := source.tops[0].signal
-	moves := gradientSquares(end, weights)
+	if !in.known {
+		return // what a BatchNorm begins anew
+	}
+	moves, sure := gradientSquares(end, weights)
 	shown := 1.0 // what padding leaves of the signal's mean square
 	for _, l := range weights {
 		shown *= inside(l)
@@ -77,8 +80,9 @@ func signalAtTheEnd(c *Case, k *collector) {
 		from += " (if the data are photographs of 8 bits)"
 	}
 	switch {
-	case moves < weak && moves/shown >= weak:
-		// maps has more to say: the kernels see little but padding.
+	case moves < weak && (!sure || moves/shown >= weak):
+		// Of some weights it is not known how many they are; or maps has more to
+		// say: the kernels see little but padding.
 	case moves < weak:
 		f, fault := c.fillerFinding("signal-vanishes", weights, func(g, ideal float64) bool { return g < fillerGap*ideal })
 		if moves < dead {
@@ -168,20 +172,22 @@ func (l *layer) softmaxAhead() bool {
 }
 
 // gradientSquares returns K of the outputs of end (see weakK), as far as their
-// layers' weights are trained.
-func gradientSquares(end *layer, weights []*layer) float64 {
+// layers' weights are trained; if it is not sure, it may be more.
+func gradientSquares(end *layer, weights []*layer) (k float64, sure bool) {
 	sum := 0.0
+	sure = true
 	for _, l := range weights {
 		w, _ := weightsOf(l)
 		fanIn := w.fanIn
 		if fanIn == 0 {
 			fanIn = 1 // xavier of an unknown fan-in: the least that can be
+			sure = sure && rateOf(l) == 0
 		}
 		if _, v, ok := fillerMoments(w.weight, fanIn, max(1, w.fanOut), w.outputs); ok && v > 0 && rateOf(l) > 0 {
 			sum += float64(rateOf(l)) / v
 		}
 	}
-	return sum * end.tops[0].signal.image
+	return sum * end.tops[0].signal.image, sure
 }
 
 // gain returns the factor by which a layer's fresh weights change the mean
