@@ -103,5 +103,8 @@ func (f *files) addPictures(p *Pictures, now time.Time) {
 	for i := range p.Inputs {
 		add("pictures/input_"+strconv.Itoa(i), &p.Inputs[i])
 	}
+	for i := range p.Labels {
+		add("pictures/labels_"+strconv.Itoa(i), &p.Labels[i])
+	}
 	f.addValues(now, p.Iter, values)
 }

@@ -9,8 +9,6 @@ import (
 	"math"
 
 	"crema/graph"
-	"crema/prototxt"
-	"crema/prototxt/caffepb"
 	"crema/tensor"
 )
 
@@ -26,11 +24,13 @@ const (
 type painter struct {
 	filters *filters
 	inputs  *inputs
+	labels  *labels
 }
 
 // newPainter finds out what can be seen of a net.
 func newPainter(net *graph.Net, path func(string) string) *painter {
-	return &painter{findFilters(net), findInputs(net, path)}
+	in, labels := findInputs(net, path)
+	return &painter{findFilters(net), in, labels}
 }
 
 // paint makes the pictures of iteration iter.
@@ -41,6 +41,9 @@ func (p *painter) paint(iter int) *Pictures {
 	}
 	if p.inputs != nil {
 		out.Inputs = p.inputs.paint()
+	}
+	if p.labels != nil {
+		out.Labels = p.labels.paint()
 	}
 	return out
 }
@@ -152,88 +155,4 @@ func encode(m *image.NRGBA, title string) *Picture {
 		panic("watch: a picture of this size cannot be encoded: " + err.Error())
 	}
 	return &Picture{Title: title, Width: m.Rect.Dx(), Height: m.Rect.Dy(), PNG: b.Bytes()}
-}
-
-// inputs are the images that the net reads.
-type inputs struct {
-	top   *tensor.Blob
-	scale float32
-	mean  []float32 // of each channel, nil for 0
-}
-
-// findInputs returns the first blob of images that no layer computed, nil if
-// there is none.
-func findInputs(net *graph.Net, path func(string) string) *inputs {
-	for _, l := range net.Layers() {
-		if !graph.IsSource(l.Param) || len(l.Tops) == 0 || l.Tops[0].Axes() != 4 {
-			continue
-		}
-		p := l.Param.GetTransformParam()
-		in := &inputs{top: l.Tops[0], scale: p.GetScale(), mean: p.GetMeanValue()}
-		if f := p.GetMeanFile(); f != "" {
-			in.mean = channelMeans(path(f), in.top.Dim(1))
-		}
-		return in
-	}
-	return nil
-}
-
-// channelMeans returns the mean of each channel of the mean image in a file;
-// nil if it cannot be read as such: pictures are then stretched.
-func channelMeans(path string, channels int) []float32 {
-	var b caffepb.BlobProto
-	if err := prototxt.ReadBinary(path, &b); err != nil || channels < 1 || len(b.Data) == 0 || len(b.Data)%channels != 0 {
-		return nil
-	}
-	n := len(b.Data) / channels
-	means := make([]float32, channels)
-	for c := range means {
-		var sum float64
-		for _, v := range b.Data[c*n : (c+1)*n] {
-			sum += float64(v)
-		}
-		means[c] = float32(sum / float64(n))
-	}
-	return means
-}
-
-// meanOf returns the mean that was subtracted from a channel.
-func (in *inputs) meanOf(channel int) float32 {
-	switch len(in.mean) {
-	case 0:
-		return 0
-	case 1:
-		return in.mean[0]
-	}
-	return in.mean[min(channel, len(in.mean)-1)]
-}
-
-func (in *inputs) paint() []Picture {
-	t := in.top
-	n, c, h, w := min(t.Dim(0), maxInputs), t.Dim(1), t.Dim(2), t.Dim(3)
-	if n*c*h*w == 0 {
-		return nil
-	}
-	all := t.Values()[:n*c*h*w]
-	// Undo scale and mean; what then is not in the range of pixels was no
-	// picture of bytes.
-	scale := in.scale
-	level := func(plane int, x float32) float32 { return x/scale + in.meanOf(plane) }
-	low, high := extent(all)
-	const slack = 64 // a mean image is darker or lighter in places than its mean
-	if lo, hi := level(0, low), level(0, high); !(lo >= -slack && hi <= 255+slack && hi-lo > 16) {
-		level = func(_ int, x float32) float32 { return 255 * (x - low) / (high - low) }
-	}
-	planes := 3
-	if c != 3 {
-		planes = 1
-	}
-	shrink := max(1, float64(max(h, w))/maxSide)
-	var out []Picture
-	for i := range n {
-		m := image.NewNRGBA(image.Rect(0, 0, max(1, int(float64(w)/shrink)), max(1, int(float64(h)/shrink))))
-		draw(m, all[i*c*h*w:(i+1)*c*h*w], planes, h, w, level)
-		out = append(out, *encode(m, fmt.Sprintf("input %d", i)))
-	}
-	return out
 }

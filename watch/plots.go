@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"crema/plot"
 )
@@ -106,10 +107,10 @@ func some(layers []LayerSeries, of func(*LayerSeries) Column) []LayerSeries {
 	if len(out) > maxLines {
 		out = slices.DeleteFunc(out, func(l LayerSeries) bool {
 			switch l.Type {
-			case "Data", "ImageData", "Pooling", "Dropout", "Flatten", "Accuracy", "Softmax", "SoftmaxWithLoss":
+			case "Input", "Pooling", "Dropout", "Flatten", "Reshape", "Slice", "Concat", "Crop", "Tile", "Accuracy", "Softmax":
 				return true
 			}
-			return false
+			return strings.HasSuffix(l.Type, "Data") || strings.HasSuffix(l.Type, "Loss")
 		})
 	}
 	if n := len(out); n > maxLines {

@@ -19,8 +19,8 @@ const (
 // A probe looks at one layer.
 type probe struct {
 	node   *graph.Node
-	top    *tensor.Blob // nil if its values are not the layer's after the passes
-	weight *tensor.Blob // nil without parameters
+	top    *tensor.Blob // nil if its values are not the layer's after the passes, or no signal but labels
+	weight *tensor.Blob // nil without parameters that are learned
 	before []float32    // sampled weights before the update
 
 	forward, backward time.Duration // of the node at the last sample
@@ -42,10 +42,10 @@ func probes(net *graph.Net) []*probe {
 			continue
 		}
 		p := &probe{node: n}
-		if len(n.Tops) > 0 && last[n.Tops[0]] == i {
+		if len(n.Tops) > 0 && last[n.Tops[0]] == i && (!graph.IsSource(n.Param) || isSignal(net, n.Tops[0])) {
 			p.top = n.Tops[0]
 		}
-		if params := n.Layer.Params(); len(params) > 0 {
+		if params := n.Layer.Params(); len(params) > 0 && n.Type != "BatchNorm" { // whose parameters are statistics
 			p.weight = params[0]
 		}
 		ps = append(ps, p)

@@ -83,11 +83,13 @@ type Layer struct {
 	Backward Number `json:"backward"`
 	// Activation and Gradient describe a sample of the layer's first top and of
 	// its gradient; nil where there is none, or a later layer works in place on
-	// the blob and so leaves other values.
+	// the blob and so leaves other values. What a data layer reads has none if it
+	// is labels, targets or indices.
 	Activation *summary.Summary `json:"activation,omitempty"`
 	Gradient   *summary.Summary `json:"gradient,omitempty"`
 	// Weight and Update describe a sample of the layer's first parameter and of
-	// what the last update changed in it; nil without parameters.
+	// what the last update changed in it; nil without parameters that are learned
+	// (those of BatchNorm are statistics).
 	Weight *summary.Summary `json:"weight,omitempty"`
 	Update *summary.Summary `json:"update,omitempty"`
 	// Ratio is Update's RMS by Weight's; NaN without parameters.
@@ -164,8 +166,10 @@ type Pictures struct {
 	// the full range of brightness; nil if there is none.
 	Filters *Picture `json:"filters,omitempty"`
 	// Inputs are the first images of the batch, as the net gets them but
-	// stretched to be seen.
+	// stretched to be seen; Labels are those that have a label for each pixel, a
+	// colour for each class.
 	Inputs []Picture `json:"inputs,omitempty"`
+	Labels []Picture `json:"labels,omitempty"`
 }
 
 // A Picture is an image as a PNG file.

@@ -156,6 +156,7 @@ type picturesView struct {
 	Iter    int           `json:"iter"`
 	Filters *pictureView  `json:"filters,omitempty"`
 	Inputs  []pictureView `json:"inputs,omitempty"`
+	Labels  []pictureView `json:"labels,omitempty"`
 }
 
 type pictureView struct {
@@ -179,6 +180,9 @@ func (s *Server) getPictures(w http.ResponseWriter, r *http.Request) {
 		for i, x := range p.Inputs {
 			v.Inputs = append(v.Inputs, view(x, fmt.Sprintf("input-%d", i)))
 		}
+		for i, x := range p.Labels {
+			v.Labels = append(v.Labels, view(x, fmt.Sprintf("labels-%d", i)))
+		}
 	}
 	s.sendJSON(w, r, v)
 }
@@ -187,14 +191,20 @@ func (s *Server) getPicture(w http.ResponseWriter, r *http.Request) {
 	name, isPNG := strings.CutSuffix(r.PathValue("file"), ".png")
 	p := s.o.Source.Pictures()
 	var x *watch.Picture
-	switch index, isInput := strings.CutPrefix(name, "input-"); {
+	numbered := func(prefix string, of []watch.Picture) {
+		if index, ok := strings.CutPrefix(name, prefix); ok {
+			if i, err := strconv.Atoi(index); err == nil && i >= 0 && i < len(of) {
+				x = &of[i]
+			}
+		}
+	}
+	switch {
 	case p == nil || !isPNG:
 	case name == "filters":
 		x = p.Filters
-	case isInput:
-		if i, err := strconv.Atoi(index); err == nil && i >= 0 && i < len(p.Inputs) {
-			x = &p.Inputs[i]
-		}
+	default:
+		numbered("input-", p.Inputs)
+		numbered("labels-", p.Labels)
 	}
 	if x == nil {
 		http.NotFound(w, r)

@@ -74,7 +74,8 @@ func (f *fakeSource) Series(since int) *watch.Series {
 
 func (f *fakeSource) Pictures() *watch.Pictures {
 	return &watch.Pictures{Iter: 5, Filters: &watch.Picture{Title: "filters", Width: 2, Height: 2, PNG: []byte("png f")},
-		Inputs: []watch.Picture{{Title: "first", PNG: []byte("png 0")}, {Title: "second", PNG: []byte("png 1")}}}
+		Inputs: []watch.Picture{{Title: "first", PNG: []byte("png 0")}, {Title: "second", PNG: []byte("png 1")}},
+		Labels: []watch.Picture{{Title: "labels", PNG: []byte("png l")}}}
 }
 
 // A fakeControl notes the buttons.
@@ -426,7 +427,7 @@ func TestPictures(t *testing.T) {
 	h := New(Options{Source: newFake()}).Handler()
 	var p picturesView
 	decode(t, get(t, h, "/api/pictures"), &p)
-	if p.Filters == nil || len(p.Inputs) != 2 {
+	if p.Filters == nil || len(p.Inputs) != 2 || len(p.Labels) != 1 {
 		t.Fatalf("pictures %+v", p)
 	}
 	if s := get(t, h, "/"+p.Filters.Src); s != "png f" {
@@ -435,7 +436,10 @@ func TestPictures(t *testing.T) {
 	if s := get(t, h, "/"+p.Inputs[1].Src); s != "png 1" {
 		t.Errorf("second input %q", s)
 	}
-	for _, bad := range []string{"/pictures/input-2.png", "/pictures/input--1.png", "/pictures/input-x.png", "/pictures/filters.gif"} {
+	if s := get(t, h, "/"+p.Labels[0].Src); s != "png l" {
+		t.Errorf("labels %q", s)
+	}
+	for _, bad := range []string{"/pictures/input-2.png", "/pictures/labels-1.png", "/pictures/input--1.png", "/pictures/input-x.png", "/pictures/filters.gif"} {
 		if w := request(h, "GET", bad, nil); w.Code != http.StatusNotFound {
 			t.Errorf("GET %s: status %d", bad, w.Code)
 		}

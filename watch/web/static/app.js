@@ -86,7 +86,7 @@ const depth = new LineChart({title: 'By depth, last sample', links: links('depth
 $('signal').prepend(depth.figure, maps.activation.figure, maps.gradient.figure, maps.ratio.figure, maps.zero.figure);
 
 // Layers whose output says nothing about the signal that passes through.
-const noSignal = /^(.*Loss|Accuracy|Silence)$/;
+const noSignal = /^(.*Loss|Accuracy|Silence|ArgMax|HDF5Output)$/;
 
 const values = (column) => column || [];
 const finite = (v) => v !== null && v !== undefined && Number.isFinite(v);
@@ -116,7 +116,7 @@ function drawLines() {
   addTests(own, run, (k) => (many ? '--c0' : testColors[k % testColors.length]));
   const rate = [{name: label(run, 'rate'), color: '--c0', x: own.iter, y: own.rate, width: 2}];
   const images = state.images_per_second > 0 || own.images_per_second.some((v) => v > 0);
-  const unit = images ? 'images/s' : 'iterations/s';
+  const unit = images ? (ofSequences() ? 'records/s' : 'images/s') : 'iterations/s';
   const speedOf = (s) => (images ? s.images_per_second : perSecond(s));
   const speed = [
     {name: label(run, 'each'), color: '--c0', x: own.iter, y: speedOf(own), width: 1, alpha: 0.35},
@@ -132,8 +132,16 @@ function drawLines() {
   }
   charts.loss.set(loss);
   charts.tests.set(tests);
+  // A net that is tested by its loss alone has all its results in the first chart.
+  charts.tests.figure.hidden = !tests.length && values(own.tests).length > 0;
   charts.rate.set(rate);
   charts.speed.set(speed);
+}
+
+// ofSequences tells whether the net works on sequences: what it reads are time
+// steps then, not images.
+function ofSequences() {
+  return values(state.layers).some((l) => l.type === 'LSTM' || l.type === 'RNN');
 }
 
 // shownTests leaves out the sum of the losses where a loss is an output itself.
@@ -221,7 +229,7 @@ function drawTiles() {
     tiles.push(tile(`Test ${values(s.tests).length > 1 ? `#${t.net} ` : ''}${shown.name}`, share ? percent(shown.value, 2) : number(shown.value), `at iteration ${whole(t.iter)}`));
   }
   tiles.push(tile('Learning rate', began ? number(s.rate, 3) : '–'));
-  if (s.images_per_second > 0) tiles.push(tile('Images per second', number(s.images_per_second, 3), `${number(s.iterations_per_second, 3)} iterations/s`));
+  if (s.images_per_second > 0) tiles.push(tile(ofSequences() ? 'Records per second' : 'Images per second', number(s.images_per_second, 3), `${number(s.iterations_per_second, 3)} iterations/s`));
   else tiles.push(tile('Iterations per second', number(s.iterations_per_second, 3)));
   const ended = ['stopped', 'finished', 'failed'].includes(s.status);
   tiles.push(tile(ended ? 'Time taken' : 'Time left', duration(ended ? s.elapsed : s.remaining), ended ? '' : `${duration(s.elapsed)} so far`));
@@ -314,7 +322,7 @@ async function drawDownloads() {
 
 async function drawPictures() {
   const p = await get('api/pictures');
-  const all = [...(p.filters ? [p.filters] : []), ...values(p.inputs)];
+  const all = [...(p.filters ? [p.filters] : []), ...values(p.inputs), ...values(p.labels)];
   $('pictures-section').hidden = all.length === 0;
   if (!all.length) return;
   const figure = (title, pictures, scale) => element('figure', {class: 'card'},
@@ -328,7 +336,8 @@ async function drawPictures() {
   const inputs = (x) => Math.max(1, Math.floor(112 / x.width));
   $('pictures').replaceChildren(
     ...(p.filters ? [figure(p.filters.title, [p.filters], filters)] : []),
-    ...(values(p.inputs).length ? [figure('Images as the net gets them', p.inputs, inputs)] : []));
+    ...(values(p.inputs).length ? [figure('Images as the net gets them', p.inputs, inputs)] : []),
+    ...(values(p.labels).length ? [figure('Their labels, a colour for each class', p.labels, inputs)] : []));
 }
 
 // ---- other runs of the folder
