@@ -360,11 +360,11 @@ type collector struct {
 }
 
 // add keeps a finding, once: what stands in one place of a file and holds for
-// several nets is reported for the first, and so is a note that stands in
-// several.
+// several nets is reported for the first, and so is a note that says the same of
+// several places.
 func (k *collector) add(f Finding) {
 	for _, g := range k.found {
-		if g.Rule == f.Rule && g.Layer == f.Layer && g.What == f.What && (g.Where == f.Where || f.Severity == Note) {
+		if g.Rule == f.Rule && g.What == f.What && (g.Layer == f.Layer && g.Where == f.Where || f.Severity == Note) {
 			return
 		}
 	}

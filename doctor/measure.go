@@ -143,6 +143,9 @@ type Layer struct {
 	// Linear is that of the last BatchNorm, Scale or Bias behind it, before any
 	// nonlinearity, or its own; -1 as Shown.
 	Linear int `json:"linear"`
+	// Normalised says that a BatchNorm is among those: the size of the weights
+	// makes no difference then.
+	Normalised bool `json:"normalised,omitempty"`
 	// Join says that it has no weights, and branches meet here.
 	Join bool `json:"join,omitempty"`
 	// Last says that no layer with weights depends on it.
@@ -183,6 +186,10 @@ type Loss struct {
 	Classes int     `json:"classes,omitempty"`
 	Terms   float64 `json:"terms,omitempty"`
 	Chance  float64 `json:"chance,omitempty"`
+	// K is by how much a step of rate 1 moves an output for one sample: Across
+	// squared, times the sum over the layers with weights before it of lr_mult
+	// over the weights' mean square. NaN if Across is not known.
+	K Number `json:"k"`
 	// Targets are what outputs are compared with; nil if the loss has none.
 	Targets *Targets `json:"targets,omitempty"`
 	// Waiting says that weights before it are 0 and a gradient will change them.

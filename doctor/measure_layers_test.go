@@ -1,8 +1,6 @@
 package doctor
 
 import (
-	"encoding/json"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -14,8 +12,11 @@ import (
 
 // features learns from vectors that an HDF5 file holds.
 var features = healthyNet{"features", both(`layer { name: "in" type: "HDF5Data" top: "x" top: "label" include { phase: PHASE } hdf5_data_param { source: "DIR/SET.txt" batch_size: 20 } }
+
 `) + `layer { name: "h" type: "InnerProduct" bottom: "x" top: "h" inner_product_param { num_output: 30 weight_filler { type: "msra" } } }
+
 ` + relu("h") + `layer { name: "class" type: "InnerProduct" bottom: "h" top: "class" inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
+
 ` + ends, healthySolver, func(t *testing.T, w world) { w.vectors(t, 1, 0) }}
 
 // vectors stores 100 vectors for both phases, each times a factor and moved by
@@ -41,63 +42,6 @@ func (h healthyNet) measured(t *testing.T, sets ...string) *Measurement {
 		t.Fatal(err)
 	}
 	return m
-}
-
-// TestHealthyLayersMeasured measures nets of the newer layers.
-func TestHealthyLayersMeasured(t *testing.T) {
-	for _, h := range append(healthyNets, features,
-		healthyNet{"not normalised", strings.ReplaceAll(segmentation.net, "ignore_label: 255 } }\nlayer { name: \"acc\"", "ignore_label: 255 normalize: false } }\nlayer { name: \"acc\""),
-			strings.Replace(segmentation.solver, "0.01", "0.00001", 1), segmentation.store},
-		healthyNet{"residual branches of 0", strings.ReplaceAll(residual.net, `bottom: "a2" top: "a2" scale_param {`, `bottom: "a2" top: "a2" scale_param { filler { value: 0 }`), residual.solver, residual.store},
-	) {
-		t.Run(h.name, func(t *testing.T) {
-			m := h.measured(t)
-			for _, f := range m.Findings() {
-				if f.Severity > Note {
-					t.Errorf("false alarm: %s: %s", f.Rule, f.What)
-				}
-			}
-			var b strings.Builder
-			if err := m.WriteText(&b); err != nil || t.Failed() {
-				t.Log(b.String())
-			}
-			if _, err := json.Marshal(m); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
-// TestHealthyGoldenMeasured measures the recorded runs, as they began and with
-// fresh weights.
-func TestHealthyGoldenMeasured(t *testing.T) {
-	const root = "../testdata/golden/runs"
-	for _, run := range []string{"adam", "autoencoder_adagrad", "hdf5_snapshots", "lstm_rmsprop_clip", "resnet_adam_iter_size", "resnet_sgd_multistep", "sgd_step", "siamese_adam"} {
-		for _, fresh := range []bool{false, true} {
-			t.Run(fmt.Sprint(run, "/fresh=", fresh), func(t *testing.T) {
-				in := Inputs{Solver: root + "/solver/" + run + "/solver.prototxt", ResolvePath: under(root)}
-				if !fresh {
-					in.Weights = "solver/" + run + "/init.caffemodel"
-				}
-				c, err := Open(in)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if fresh {
-					fillNet(c)
-				}
-				m, err := c.Measure(MeasureOptions{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, f := range m.Findings() {
-					if f.Severity > Note {
-						t.Errorf("false alarm: %s: %s", f.Rule, f.What)
-					}
-				}
-			})
-		}
-	}
 }
 
 // measuredFaults are faults that show when a net runs.
@@ -368,5 +312,19 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "class" bottom: "label" top
 		if m.Images != 32 || len(m.Inputs) != 1 || m.Inputs[0].Blob != "data" || m.Inputs[0].FirstLayer != "c" {
 			t.Errorf("%d images, inputs %+v", m.Images, m.Inputs)
 		}
+	}
+}
+
+// TestNormalisedUpdates: steps of weights before BatchNorm count less, but those
+// of a rate far too large are found.
+func TestNormalisedUpdates(t *testing.T) {
+	for _, c := range []struct{ rate, want string }{{"0.2", ""}, {"20", "measured-update-too-large"}} {
+		m := residual.measured(t, "base_lr="+c.rate)
+		if got := rulesOf(m.findUpdates()); got != c.want {
+			t.Errorf("rate %s: found %q, want %q", c.rate, got, c.want)
+		}
+	}
+	if l := find(t, residual.measured(t), "class"); l.Normalised {
+		t.Error("no BatchNorm follows the classifier")
 	}
 }

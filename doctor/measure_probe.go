@@ -143,6 +143,7 @@ func (p *probe) prepare() error {
 			}
 			if c := p.wires.chain(i, linear); len(c) > 0 {
 				l.Linear = c[len(c)-1]
+				l.Normalised = slices.ContainsFunc(c, func(k int) bool { return nodes[k].Type == "BatchNorm" })
 			}
 		case n.Type == "Eltwise":
 			l.Join, l.Shown, l.Linear = true, i, i

@@ -4,7 +4,6 @@ import (
 	"math"
 	"slices"
 
-	"crema/graph"
 	"crema/prototxt/caffepb"
 )
 
@@ -81,7 +80,7 @@ func (m *Measurement) gradient(l *Layer) float64 {
 func (p *probe) loss(i int, value, weight float64) Loss {
 	l := p.layers[i]
 	r := Loss{Layer: l.Name, Type: l.Type, Weight: weight, Value: Number(value), Across: Number(math.NaN()), Share: Number(math.NaN()),
-		Targets: l.sights.targets, Terms: 1}
+		K: Number(math.NaN()), Targets: l.sights.targets, Terms: 1}
 	scores := l.node.Bottoms[0]
 	if l.Type == "SoftmaxWithLoss" && scores.Axes() > 0 && scores.Count() > 0 {
 		if axis, err := scores.Axis(int(l.node.Param.GetSoftmaxParam().GetAxis())); err == nil {
@@ -98,16 +97,32 @@ func (p *probe) loss(i int, value, weight float64) Loss {
 	f := p.layers[from]
 	r.From, r.Output = f.Name, f.Output
 	r.Across, r.Share = f.across.deviation()
-	for _, k := range append(p.wires.before(i), i) {
-		r.Waiting = r.Waiting || p.layers[k] != nil && waiting(p.wires.nodes[k], p.layers[k])
+	sum := 0.0
+	for _, k := range p.wires.before(i) {
+		if n := p.wires.nodes[k]; p.layers[k] != nil && weighted(n) {
+			r.Waiting = r.Waiting || waiting(p.layers[k])
+			sum += p.layers[k].inverseSquares()
+		}
 	}
+	r.K = r.Across * r.Across * Number(sum)
 	return r
 }
 
 // waiting reports whether a layer's weights are all 0 and a gradient will change
 // them: a classifier may well begin so.
-func waiting(n *graph.Node, l *layerProbe) bool {
-	return weighted(n) && slices.ContainsFunc(l.Params, func(q Param) bool { return q.Weight && q.Weights.RMS == 0 && q.Gradient.RMS > 0 })
+func waiting(l *layerProbe) bool {
+	return slices.ContainsFunc(l.Params, func(q Param) bool { return q.Weight && q.Weights.RMS == 0 && q.Gradient.RMS > 0 })
+}
+
+// inverseSquares returns the sum over the layer's weights of lr_mult over the
+// mean square.
+func (l *layerProbe) inverseSquares() (sum float64) {
+	for j, q := range l.Params {
+		if s := q.Weights.RMS; q.Weight && s > 0 {
+			sum += float64(l.params[j].LRMult) / (s * s)
+		}
+	}
+	return sum
 }
 
 // lossTerms returns how many losses of single labels the value of a softmax loss

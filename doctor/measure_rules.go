@@ -14,10 +14,15 @@ import (
 const (
 	// A classifier's output does not depend on the image if less than deadShare
 	// of it does, or less than faintShare and by less than faintScore: scores
-	// are compared with 1 by a softmax.
+	// are compared with 1 by a softmax. AlexNet, whose biases of 1 leave a
+	// fiftieth to the images, has a K of 20 and learns: K decides.
 	deadShare  = 0.02
 	faintShare = 0.15
 	faintScore = 0.01
+	// seenK is the K below which an output that was seen hardly moves. The files'
+	// prediction warns from a larger one on (weakK), since it may be wrong by a
+	// factor.
+	seenK = 0.5
 	// A signal vanishes or explodes if it changes by these over the net, and
 	// steadily, over so many layers with weights.
 	vanishLayers  = 8
@@ -37,6 +42,11 @@ const (
 	hugeUpdates  = 5
 	smallUpdate  = 1e-6
 	lostUpdate   = 3e-8
+	// Of weights before BatchNorm only the direction matters, and large steps
+	// make the weights grow until their steps are small (Arora, Li and Lyu 2018):
+	// ResNet-50 at its usual rate of 0.1 begins with steps of up to 0.01. They
+	// count as this part of what they are.
+	normalisedUpdate = 0.1
 	// floorLoss is the loss of a batch half of which is at the floor of 87.34.
 	floorLoss = 43.5
 	// stuckIter is the iteration from which a loss of chance is no beginning.
@@ -67,10 +77,19 @@ func (m *Measurement) findNonFinite() []Finding {
 		Why:  "It is the first such blob of the pass; everything computed from it is lost."}}
 }
 
-// dead reports whether an output does not depend on the image.
+// dead reports whether an output does not depend on the image, nor can soon.
 func (l *Loss) dead() bool {
 	share, across := float64(l.Share), float64(l.Across)
-	return l.Output.Finite() && (l.Output.RMS == 0 || share < deadShare || share < faintShare && across < faintScore)
+	return l.Output.Finite() && (l.Output.RMS == 0 || !l.moves() && (share < deadShare || share < faintShare && across < faintScore))
+}
+
+// moves reports whether steps of a usual rate move the output for single images:
+// then it comes to depend on them, however small a part of it does so yet.
+func (l *Loss) moves() bool {
+	if l.Classes == 0 {
+		return float64(l.K) >= seenK/otherLosses
+	}
+	return float64(l.K) >= seenK
 }
 
 func (m *Measurement) findDead() []Finding {
@@ -127,7 +146,7 @@ func (m *Measurement) findTrend() []Finding {
 	ratio := s.Last / s.First
 	what := fmt.Sprintf("What differs from image to image changes by a factor of %.2f a layer, from %.3g at %q to %.3g at %q", s.Factor, s.First, s.From, s.Last, s.To)
 	switch {
-	case s.Layers >= vanishLayers && s.Factor < vanishStep && ratio < vanishTotal:
+	case s.Layers >= vanishLayers && s.Factor < vanishStep && ratio < vanishTotal && !slices.ContainsFunc(m.Losses, func(l Loss) bool { return l.moves() }):
 		f := Finding{Rule: "measured-vanishing-signal", Severity: Warning, Sure: Certain, Layer: m.faintest(),
 			What: what + fmt.Sprintf(" (%d layers).", s.Layers),
 			Why:  "The gradients of the early layers shrink with it, and what biases and rounding add covers it."}
@@ -182,7 +201,14 @@ func (m *Measurement) findUnits() []Finding {
 }
 
 func (m *Measurement) findLoss() []Finding {
+	most := 0.0
 	for _, l := range m.Losses {
+		most = max(most, l.Weight)
+	}
+	for _, l := range m.Losses {
+		if l.Weight < most {
+			continue // an auxiliary classifier
+		}
 		if l.Classes < 2 || math.IsNaN(float64(l.Value)) || !(l.Terms > 0) {
 			continue
 		}
@@ -218,8 +244,9 @@ func (m *Measurement) findUpdates() []Finding {
 		return nil
 	}
 	type update struct {
-		layer string
-		ratio float64
+		layer  string
+		ratio  float64
+		counts float64 // in the sum
 	}
 	var all []update
 	waiting := slices.ContainsFunc(m.Losses, func(l Loss) bool { return l.Waiting })
@@ -229,7 +256,11 @@ func (m *Measurement) findUpdates() []Finding {
 				continue // its gradient comes after the first step
 			}
 			if u := float64(p.Update); p.Weight && !math.IsNaN(u) && p.Gradient.Count > 0 {
-				all = append(all, update{l.Name, u})
+				counts := u
+				if l.Normalised {
+					counts *= normalisedUpdate
+				}
+				all = append(all, update{l.Name, u, counts})
 			}
 		}
 	})
@@ -239,7 +270,7 @@ func (m *Measurement) findUpdates() []Finding {
 	slices.SortStableFunc(all, func(a, b update) int { return cmp.Compare(a.ratio, b.ratio) })
 	sum := 0.0
 	for _, u := range all[:len(all)-1] {
-		sum += u.ratio
+		sum += u.counts
 	}
 	low, middle, high := all[0], all[len(all)/2], all[len(all)-1]
 	adaptive := m.Solver != "SGD" && m.Solver != "Nesterov" // their first steps are as large as the rate

@@ -153,7 +153,7 @@ func (m *Measurement) findResponses() []Finding {
 		switch {
 		case rest > 1-idleResponse:
 			idle = append(idle, Finding{Rule: "measured-lrn-idle", Severity: Note, Sure: Certain, Layer: l.Name, What: what + ": next to nothing of that comes from its neighbours.",
-				Why: "alpha is made for larger values, such as those of pixels up to 255; as it is, the layer costs time and does nothing.",
+				Why: "alpha is made for larger values, such as those of pixels up to 255. Unless they grow with training, the layer costs time and does nothing.",
 				Fix: "A larger alpha, or an input that is not scaled; or remove the layer."})
 		case rest < swampedResponse:
 			swamped = append(swamped, Finding{Rule: "measured-lrn-swamps", Severity: Warning, Sure: Likely, Layer: l.Name, What: what + ".",
@@ -170,7 +170,7 @@ func firstOf(fs []Finding) []Finding {
 	if len(fs) < 2 {
 		return fs
 	}
-	fs[0].What += fmt.Sprintf(" So do %d other layers.", len(fs)-1)
+	fs[0].What += fmt.Sprintf(" The same holds for %s.", plural(len(fs)-1, "other layer"))
 	return fs[:1]
 }
 

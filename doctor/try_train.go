@@ -138,7 +138,7 @@ func (t *trying) alive(owner *graph.Net, np *caffepb.NetParameter) (_ bool, err 
 	l := p.m.mainLoss()
 	// The scores are compared with what is usual of live nets much later: a net
 	// that says a hundredth is on its way.
-	return l == nil || p.samples < 2 || !(float64(l.Share) < deadShare || l.Output.RMS == 0), nil
+	return l == nil || p.samples < 2 || !(float64(l.Share) < deadShare && !l.moves() || l.Output.RMS == 0), nil
 }
 
 // pace returns the seconds an iteration takes: the median of the last ones.
