@@ -97,15 +97,14 @@ func weightsOf(l *layer) (w weighing, ok bool) {
 	return w, false
 }
 
-// fillersOf returns the fillers of a layer's weights and biases, and the field
-// they are in, for the types that mix their inputs by random weights.
-func fillersOf(l *layer) (weight, bias *caffepb.FillerParameter, field string, ok bool) {
+// weightFiller returns the filler of a layer's weights and the field it is in,
+// for the types that mix their inputs by random weights.
+func weightFiller(l *layer) (f *caffepb.FillerParameter, field string, ok bool) {
 	if l.recurrent() {
-		p := l.GetRecurrentParam()
-		return p.GetWeightFiller(), p.GetBiasFiller(), "recurrent_param", true
+		return l.GetRecurrentParam().GetWeightFiller(), "recurrent_param", true
 	}
 	w, ok := weightsOf(l)
-	return w.weight, w.bias, w.field, ok
+	return w.weight, w.field, ok
 }
 
 // fans returns the count of a layer's weights over their first and over their
@@ -193,11 +192,11 @@ func (l *layer) fillers() []filled {
 			}
 			name := path + string(fd.Name())
 			if !fd.IsList() {
-				one(&out, name, m.Get(fd).Message(), walk)
+				addFiller(&out, name, m.Get(fd).Message(), walk)
 				continue
 			}
 			for k, list := 0, m.Get(fd).List(); k < list.Len(); k++ {
-				one(&out, fmt.Sprintf("%s[%d]", name, k), list.Get(k).Message(), walk)
+				addFiller(&out, fmt.Sprintf("%s[%d]", name, k), list.Get(k).Message(), walk)
 			}
 		}
 	}
@@ -205,8 +204,8 @@ func (l *layer) fillers() []filled {
 	return out
 }
 
-// one adds m if it is a filler, and goes into it otherwise.
-func one(out *[]filled, path string, m protoreflect.Message, walk func(string, protoreflect.Message)) {
+// addFiller adds m if it is a filler, and goes into it otherwise.
+func addFiller(out *[]filled, path string, m protoreflect.Message, walk func(string, protoreflect.Message)) {
 	if f, ok := m.Interface().(*caffepb.FillerParameter); ok {
 		*out = append(*out, filled{path, f})
 		return

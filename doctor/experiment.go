@@ -90,7 +90,7 @@ type fixedSet struct {
 	dir     string
 	sources map[string]string // of layers, by name
 	images  int
-	labels  map[int]int
+	labels  map[int]int // how often each occurs: of images or, if these have label pictures, of pixels
 	// entropy of the labels in nats: the loss of a net that knows how frequent
 	// they are and does not look at the images.
 	entropy float64
@@ -124,11 +124,58 @@ func (c *Case) newFixedSet(dir string, n int) (*fixedSet, error) {
 		}
 		s.sources[l.GetName()] = path
 	}
+	for _, e := range c.Train.ends(false) {
+		if d := imageSource(e.loss.bottoms[1]); d != nil && d.GetType() == "Data" && s.sources[d.GetName()] != "" {
+			if err := s.countPixels(s.sources[d.GetName()], ignoredBy(e.loss)); err != nil {
+				return nil, fmt.Errorf("layer %q: %w", d.GetName(), err)
+			}
+		}
+	}
+	all := 0
 	for _, k := range s.labels {
-		p := float64(k) / float64(s.images)
+		all += k
+	}
+	for _, k := range s.labels {
+		p := float64(k) / float64(all)
 		s.entropy -= p * math.Log(p)
 	}
 	return s, nil
+}
+
+// countPixels takes the pixels of label pictures for the labels of the set.
+func (s *fixedSet) countPixels(path string, ignore *int32) (err error) {
+	db, err := data.OpenDB(path, data.LMDB)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	cur := db.Cursor()
+	defer cur.Close()
+	s.labels = map[int]int{}
+	return db.Guard(func() error {
+		var im data.Image
+		_, v, err := cur.First()
+		for ; err == nil; _, v, err = cur.Next() {
+			if _, err := data.DecodeDatum(v, data.Native, &im); err != nil {
+				return err
+			}
+			for i := range im.C * im.H * im.W {
+				label := 0
+				if im.Float != nil {
+					label = int(im.Float[i])
+				} else {
+					label = int(im.Pix[i])
+				}
+				if ignore == nil || label != int(*ignore) {
+					s.labels[label]++
+				}
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		return err
+	})
 }
 
 // pick chooses n of the records with the given labels: one of each class, then

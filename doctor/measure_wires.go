@@ -7,7 +7,7 @@ import (
 	"crema/tensor"
 )
 
-// A wiring tells how the layers of a built net hang together, by their indices.
+// wires tell how the layers of a built net hang together, by their indices.
 // Layers that work in place read and write the same blob, so what a blob holds
 // depends on when it is asked.
 type wires struct {

@@ -220,8 +220,12 @@ func (r *Tried) writeText(w io.Writer) {
 	if r.Crop > 0 {
 		crop = fmt.Sprintf(", crop %d", r.Crop)
 	}
-	fmt.Fprintf(w, "Tried on a fixed set of %d images of %d labels (chance: %.3f)%s, %.2g s an iteration, %.0f of %.0f s\n\n",
-		r.Images, r.Labels, r.Chance, crop, float64(r.IterationSeconds), float64(r.Seconds), float64(r.BudgetSeconds))
+	set := fmt.Sprintf("a fixed set of %s of %s", plural(r.Images, "image"), plural(r.Labels, "label"))
+	if r.Images == 0 {
+		set = "all of its data"
+	}
+	fmt.Fprintf(w, "Tried on %s (chance: %.3f)%s, %.2g s an iteration, %.0f of %.0f s\n\n",
+		set, r.Chance, crop, float64(r.IterationSeconds), float64(r.Seconds), float64(r.BudgetSeconds))
 	var t table
 	t.add("rank", "variant", "rate", "signal", "of output", "result", "by seed", "verdict")
 	for _, tr := range r.Trials {

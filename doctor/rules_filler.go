@@ -400,7 +400,7 @@ func constantWeights(c *Case, k *collector) {
 	}
 	var weights, constant []*layer
 	for _, l := range c.Train.layers {
-		if weight, _, _, ok := fillersOf(l); ok && rateOf(l) > 0 && len(l.Blobs) == 0 && !sharesWeights(l) {
+		if weight, _, ok := weightFiller(l); ok && rateOf(l) > 0 && len(l.Blobs) == 0 && !sharesWeights(l) {
 			weights = append(weights, l)
 			if weight.GetType() == "constant" {
 				constant = append(constant, l)
@@ -439,7 +439,7 @@ func constantWeights(c *Case, k *collector) {
 		if len(ls) == 0 {
 			return
 		}
-		weight, _, field, _ := fillersOf(ls[0])
+		weight, field, _ := weightFiller(ls[0])
 		f := ls[0].in("constant-weights", sev, sure, field)
 		how := "a constant weight_filler"
 		if weight == nil {
@@ -455,7 +455,7 @@ func constantWeights(c *Case, k *collector) {
 		for _, field := range []string{"convolution_param", "inner_product_param", "recurrent_param"} {
 			var group []*layer
 			for _, l := range ls {
-				if _, _, at, _ := fillersOf(l); at == field {
+				if _, at, _ := weightFiller(l); at == field {
 					group = append(group, l)
 				}
 			}

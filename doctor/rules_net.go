@@ -8,6 +8,7 @@ import (
 
 	"crema/layers"
 	"crema/prototxt"
+	"crema/prototxt/caffepb"
 )
 
 // paramsOf has Caffe's layer types and, after LayerParameter's common fields,
@@ -95,6 +96,33 @@ func (n *Net) leftOut(blob string) string {
 		}
 	}
 	return ""
+}
+
+// refusedLayers reports what layers say that cannot be built and of which no
+// rule knows better.
+func refusedLayers(c *Case, k *collector) {
+	explained := func(l *layer) bool {
+		for _, f := range k.found {
+			if f.Severity == Error && f.Layer == l.GetName() {
+				return true
+			}
+		}
+		return false
+	}
+	for _, n := range c.nets() {
+		for _, l := range n.layers {
+			if l.refused == nil || explained(l) {
+				continue
+			}
+			f := l.in("net-refused", Error, Certain, "")
+			f.What = fmt.Sprintf("The layer cannot be built: %v.", l.refused)
+			f.Why = "The net is refused."
+			if n.Param.GetState().GetPhase() == caffepb.Phase_TEST && n != c.Train {
+				f.Why = "The test net is refused, and a run that tests ends where it begins."
+			}
+			k.add(f)
+		}
+	}
 }
 
 // layerFields finds messages that a layer's type does not read.

@@ -363,3 +363,28 @@ func TestSpecialWeights(t *testing.T) {
 		}
 	}
 }
+
+// TestPixelEntropy: where each pixel has a label, chance is that of pixels that
+// count.
+func TestPixelEntropy(t *testing.T) {
+	p := segmentation.patient(t)
+	if err := os.RemoveAll(p.path("labels_train_lmdb")); err != nil {
+		t.Fatal(err)
+	}
+	p.areas(t, "labels_train_lmdb", 100, func(_, y, x int) byte {
+		switch {
+		case y == 0:
+			return 255
+		case x < 8:
+			return 2
+		}
+		return 1
+	})
+	s, err := p.caseWith(t).newFixedSet(t.TempDir(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := -0.25*math.Log(0.25) - 0.75*math.Log(0.75); math.Abs(s.entropy-want) > 1e-9 || s.images != 10 || len(s.labels) != 2 {
+		t.Errorf("entropy %g, want %g; %d images, %d labels", s.entropy, want, s.images, len(s.labels))
+	}
+}
